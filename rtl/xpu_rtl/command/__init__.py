@@ -1,0 +1,1 @@
+"""Command formats, rings, dispatch and semaphores."""

@@ -1,0 +1,1 @@
+"""Cells and interfaces used by every block."""

@@ -1,0 +1,1 @@
+"""Register maps and the hardware that holds them."""

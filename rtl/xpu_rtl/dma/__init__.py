@@ -1,0 +1,1 @@
+"""The DMA engine: GM to SM and back."""

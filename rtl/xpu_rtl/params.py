@@ -1,0 +1,164 @@
+"""Design parameters. Every derived width or depth is a property here, and nowhere else."""
+
+import dataclasses
+from dataclasses import dataclass
+
+__all__ = ["XpuConfig"]
+
+
+def _power_of_two(value):
+    return isinstance(value, int) and value > 0 and not value & (value - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XpuConfig:
+    """Every knob of one compute cluster.
+
+    Parameters
+    ----------
+    name : str
+        Name of the configuration; part of the contract hash.
+    lanes : int
+        Terms per dot product and output channels of the tensor unit, and bytes per scratchpad word
+        and per bus beat: one activation word feeds the array each cycle. 4 to 64, a power of two.
+    acc_rows : int
+        Rows of one of the two accumulator memories; a row holds ``lanes`` sums. Power of two,
+        at least ``lanes``.
+    epilogue_lanes : int
+        Sums the epilogue finishes per cycle. Power of two, at most ``lanes``.
+    tile_blocks : int
+        Most column blocks (of ``lanes`` channels) in one accumulator tile. Power of two.
+    sm_bytes : int
+        Scratchpad size in bytes. Power of two.
+    sm_banks : int
+        Single-port scratchpad banks. Power of two.
+    max_bursts : int
+        AXI bursts each DMA side keeps outstanding. Power of two.
+    rings : int
+        Host-visible command rings, 1 to 8.
+    engine_queue_slots : int
+        Depth of the queue before each engine, in command slots (64 bytes). Power of two.
+    fetch_slots : int
+        Slots of commands prefetched per ring. Power of two.
+    semaphores : int
+        Semaphores; number 0 means "none" in commands, so one less is usable. Power of two.
+    semaphore_width : int
+        Bits of a semaphore; comparisons are modulo, so waits reach half the range ahead.
+    """
+
+    name: str
+    lanes: int = 16
+    acc_rows: int = 256
+    epilogue_lanes: int = 8
+    tile_blocks: int = 16
+    sm_bytes: int = 512 * 1024
+    sm_banks: int = 32
+    max_bursts: int = 64
+    rings: int = 1
+    engine_queue_slots: int = 16
+    fetch_slots: int = 16
+    semaphores: int = 32
+    semaphore_width: int = 24
+
+    def __post_init__(self):
+        def need(field, ok, rule):
+            if not ok:
+                raise ValueError(f"{field} must be {rule}, not {getattr(self, field)!r}")
+
+        for field in ("lanes", "acc_rows", "epilogue_lanes", "tile_blocks", "sm_bytes", "sm_banks",
+                      "max_bursts", "engine_queue_slots", "fetch_slots", "semaphores"):
+            need(field, _power_of_two(getattr(self, field)), "a power of two")
+        need("lanes", 4 <= self.lanes <= 64, "between 4 and 64")
+        need("acc_rows", self.lanes <= self.acc_rows <= 4096,
+             f"between lanes={self.lanes} and 4096")
+        need("epilogue_lanes", self.epilogue_lanes <= self.lanes,
+             f"at most lanes={self.lanes}")
+        need("tile_blocks", 1 <= self.tile_blocks <= 128, "between 1 and 128")
+        need("sm_banks", 2 <= self.sm_banks <= 64, "between 2 and 64")
+        need("sm_bytes", 16 * self.sm_banks * self.lanes <= self.sm_bytes <= 1 << 24,
+             f"between 16 rows of {self.sm_banks} banks of {self.lanes} bytes and 16 MiB")
+        need("max_bursts", 2 <= self.max_bursts <= 256, "between 2 and 256")
+        need("rings", isinstance(self.rings, int) and 1 <= self.rings <= 8, "between 1 and 8")
+        need("engine_queue_slots", 4 <= self.engine_queue_slots <= 256, "between 4 and 256")
+        need("fetch_slots", 4 <= self.fetch_slots <= 64, "between 4 and 64")
+        need("semaphores", 4 <= self.semaphores <= 256, "between 4 and 256")
+        need("semaphore_width",
+             isinstance(self.semaphore_width, int) and 20 <= self.semaphore_width <= 32,
+             "between 20 and 32 bits")
+
+    # Array -------------------------------------------------------------------------------------
+    @property
+    def macs_per_cycle(self):
+        """INT8 multiply-accumulates per cycle."""
+        return self.lanes * self.lanes
+
+    @property
+    def acc_width(self):
+        return 32
+
+    # Scratchpad and bus --------------------------------------------------------------------------
+    @property
+    def word_bytes(self):
+        """Bytes of a scratchpad word."""
+        return self.lanes
+
+    @property
+    def word_width(self):
+        return 8 * self.word_bytes
+
+    @property
+    def word_shift(self):
+        """log2 of ``word_bytes``."""
+        return self.word_bytes.bit_length() - 1
+
+    @property
+    def bus_bytes(self):
+        """Bytes of an AXI beat."""
+        return self.lanes
+
+    @property
+    def bus_width(self):
+        return 8 * self.bus_bytes
+
+    @property
+    def sm_words(self):
+        return self.sm_bytes // self.word_bytes
+
+    @property
+    def sm_addr_width(self):
+        """Bits of a scratchpad word address."""
+        return self.sm_words.bit_length() - 1
+
+    @property
+    def sm_byte_width(self):
+        """Bits of a scratchpad byte address."""
+        return self.sm_bytes.bit_length() - 1
+
+    @property
+    def bank_width(self):
+        """Bits of a bank number."""
+        return self.sm_banks.bit_length() - 1
+
+    @property
+    def bank_rows(self):
+        return self.sm_words // self.sm_banks
+
+    @property
+    def burst_beats(self):
+        """Most beats of an AXI burst: 4 KiB, 256 beats and 1 KiB fairness limits combined."""
+        return min(256, 4096 // self.bus_bytes, max(16, 1024 // self.bus_bytes))
+
+    # Commands ------------------------------------------------------------------------------------
+    @property
+    def slot_beats(self):
+        """Bus beats of a 64-byte command slot."""
+        return 64 // self.bus_bytes
+
+    @property
+    def semaphore_bits(self):
+        """Bits of a semaphore number."""
+        return self.semaphores.bit_length() - 1
+
+    def as_dict(self):
+        """Fields by name, for the contract and ``top.json``."""
+        return dataclasses.asdict(self)

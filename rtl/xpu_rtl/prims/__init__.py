@@ -1,0 +1,1 @@
+"""Primitives with a behavioural body and a platform hook."""
