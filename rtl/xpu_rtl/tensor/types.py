@@ -1,12 +1,13 @@
 """Payload layouts that cross a boundary inside the tensor unit."""
 
 from amaranth import signed, unsigned
-from amaranth.lib import data
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..params import XpuConfig
 
-__all__ = ["TileDescriptor", "wide_address"]
+__all__ = ["AccumulatorPort", "TileDescriptor", "wide_address"]
 
 
 def wide_address(config: XpuConfig):
@@ -51,3 +52,34 @@ class TileDescriptor(data.StructLayout):
             "out_zero_point": signed(9),
             "out_semaphore": unsigned(8),
         })
+
+
+class AccumulatorPort(wiring.Signature):
+    """Read port of the two accumulator memories, seen from the epilogue.
+
+    Members
+    -------
+    bank : Out(1)
+        Memory to read: the ``bank`` of a computed tile that is not yet released.
+    en, addr : Out(1), Out(range(acc_rows))
+        Read row ``addr`` in this cycle.
+    data : In(acc_width * lanes)
+        The row, lane 0 in the low bits, in the cycle after ``en`` (``LATENCY``).
+    """
+
+    LATENCY = 1
+
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        super().__init__({
+            "bank": Out(1),
+            "en": Out(1),
+            "addr": Out(range(config.acc_rows)),
+            "data": In(config.acc_width * config.lanes),
+        })
+
+    def __eq__(self, other):
+        return type(other) is type(self) and other._config == self._config
+
+    def __repr__(self):
+        return f"AccumulatorPort({self._config.name!r})"
