@@ -1,0 +1,158 @@
+"""The compute cluster: wiring of its blocks, and the flat bus names of the outside world."""
+
+from amaranth import Module, ResetInserter, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect
+
+from .command.processor import CommandProcessor
+from .command.types import Activity
+from .common.axi import AXI_ADDR_WIDTH, AXI_ID_WIDTH, AxiLite
+from .common.axi_mux import AxiReadMux
+from .dma.load import LoadEngine
+from .dma.store import StoreEngine
+from .params import XpuConfig
+from .scratchpad.requesters import REQUESTERS
+from .scratchpad.scratchpad import Scratchpad
+from .tensor.unit import TensorUnit
+
+__all__ = ["CSR_ADDR_WIDTH", "OBSERVED_ENGINES", "Xpu"]
+
+CSR_ADDR_WIDTH = 12
+OBSERVED_ENGINES = ("load", "store", "tensor")
+
+_BURST_INCR = 0b01
+_CACHE_NORMAL = 0b0011   # normal, non-cacheable, bufferable
+
+
+def _manager_members(width):
+    """Flat AXI4 manager ports without the prefix: ``{name: direction and shape}``."""
+    members = {}
+    for channel in ("aw", "ar"):
+        members |= {
+            f"{channel}id": Out(AXI_ID_WIDTH), f"{channel}addr": Out(AXI_ADDR_WIDTH),
+            f"{channel}len": Out(8), f"{channel}size": Out(3), f"{channel}burst": Out(2),
+            f"{channel}lock": Out(1), f"{channel}cache": Out(4), f"{channel}prot": Out(3),
+            f"{channel}qos": Out(4), f"{channel}valid": Out(1), f"{channel}ready": In(1),
+        }
+    return members | {
+        "wdata": Out(width), "wstrb": Out(width // 8), "wlast": Out(1),
+        "wvalid": Out(1), "wready": In(1),
+        "bid": In(AXI_ID_WIDTH), "bresp": In(2), "bvalid": In(1), "bready": Out(1),
+        "rid": In(AXI_ID_WIDTH), "rdata": In(width), "rresp": In(2), "rlast": In(1),
+        "rvalid": In(1), "rready": Out(1),
+    }
+
+
+class Xpu(wiring.Component):
+    """One compute cluster behind AXI4-Lite (control) and AXI4 (global memory).
+
+    Parameters
+    ----------
+    config : XpuConfig
+        Sizes.
+
+    Members
+    -------
+    s_axil_* : AXI4-Lite subordinate, 32 data bits
+        The registers of ``csr/maps.py``.
+    m_axi_* : AXI4 manager, ``config.bus_width`` data bits
+        Global memory. INCR bursts of full-width beats; read IDs: 0 load engine, 1 command fetch;
+        one write ID.
+    irq : Out(1)
+        High while an enabled interrupt is pending.
+    obs_* : Out
+        Observation for simulation and debug probes, left open on an FPGA: ``obs_active`` (a ring
+        has work), and for each engine its ``activity`` in this cycle, ``begin`` (a command begins)
+        with its ``index``, and ``done`` (its oldest command ends).
+
+    Timing
+    ------
+    Latency, throughput: those of the blocks.
+    Backpressure: full on every AXI channel.
+    Combinational paths: none from the outside to the outside but those of ``AxiReadMux``.
+    Reset: ``rst``, synchronous, active high; the scratchpad's contents are undefined until written.
+    """
+
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        members = {f"s_axil_{name}": In(member.shape) if member.flow is Out else Out(member.shape)
+                   for name, member in AxiLite(CSR_ADDR_WIDTH).members.items()}
+        members |= {f"m_axi_{name}": member
+                    for name, member in _manager_members(config.bus_width).items()}
+        members |= {"irq": Out(1), "obs_active": Out(1)}
+        for engine in OBSERVED_ENGINES:
+            members |= {f"obs_{engine}_activity": Out(Activity), f"obs_{engine}_begin": Out(1),
+                        f"obs_{engine}_index": Out(32), f"obs_{engine}_done": Out(1)}
+        super().__init__(members)
+
+    @property
+    def config(self):
+        return self._config
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        core_reset = Signal()
+
+        m.submodules.processor = processor = CommandProcessor(config)
+        m.submodules.scratchpad = scratchpad = ResetInserter(core_reset)(Scratchpad(config))
+        m.submodules.load = load = ResetInserter(core_reset)(LoadEngine(config))
+        m.submodules.store = store = ResetInserter(core_reset)(StoreEngine(config))
+        m.submodules.tensor = tensor = ResetInserter(core_reset)(TensorUnit(config))
+        m.submodules.read_mux = read_mux = AxiReadMux(config.bus_width, 2)
+        m.d.comb += core_reset.eq(processor.core_reset)
+
+        connect(m, processor.load, load.port)
+        connect(m, processor.store, store.port)
+        connect(m, processor.tensor, tensor.port)
+        connect(m, processor.tensor_a_view, tensor.a_view)
+        connect(m, processor.tensor_b_view, tensor.b_view)
+        connect(m, processor.store_view, store.view)
+
+        requesters = {"activation": tensor.activation, "weight": tensor.weight,
+                      "output": tensor.output, "load": load.sm, "store": store.sm}
+        for index, requester in enumerate(REQUESTERS):
+            connect(m, requesters[requester.name], scratchpad.ports[index])
+            m.d.comb += processor.sm_waiting[index].eq(scratchpad.ports[index].waiting)
+
+        connect(m, load.axi, read_mux.managers[0])
+        connect(m, processor.fetch, read_mux.managers[1])
+        m.d.comb += [processor.bytes_read.eq(load.payload_bytes),
+                     processor.bytes_written.eq(store.payload_bytes)]
+
+        self._connect_outside(m, processor, read_mux.axi, store.axi)
+        for name, engine in (("load", load), ("store", store), ("tensor", tensor)):
+            m.d.comb += [
+                getattr(self, f"obs_{name}_activity").eq(engine.port.activity),
+                getattr(self, f"obs_{name}_begin").eq(engine.port.begin),
+                getattr(self, f"obs_{name}_index").eq(engine.port.begin_index),
+                getattr(self, f"obs_{name}_done").eq(engine.port.done.valid),
+            ]
+        m.d.comb += [self.irq.eq(processor.irq), self.obs_active.eq(processor.active)]
+        return m
+
+    def _connect_outside(self, m, processor, read, write):
+        for name, member in AxiLite(CSR_ADDR_WIDTH).members.items():
+            port, outside = getattr(processor.csr, name), getattr(self, f"s_axil_{name}")
+            m.d.comb += port.eq(outside) if member.flow is Out else outside.eq(port)
+
+        size = self._config.bus_bytes.bit_length() - 1
+        for prefix, channel in (("m_axi_ar", read.ar), ("m_axi_aw", write.aw)):
+            def port(name, prefix=prefix):
+                return getattr(self, prefix + name)
+            m.d.comb += [
+                port("id").eq(channel.p.id), port("addr").eq(channel.p.addr),
+                port("len").eq(channel.p.len), port("size").eq(size),
+                port("burst").eq(_BURST_INCR), port("cache").eq(_CACHE_NORMAL),
+                port("valid").eq(channel.valid), channel.ready.eq(port("ready")),
+            ]
+        m.d.comb += [
+            read.r.p.data.eq(self.m_axi_rdata), read.r.p.resp.eq(self.m_axi_rresp),
+            read.r.p.last.eq(self.m_axi_rlast), read.r.p.id.eq(self.m_axi_rid),
+            read.r.valid.eq(self.m_axi_rvalid), self.m_axi_rready.eq(read.r.ready),
+            self.m_axi_wdata.eq(write.w.p.data), self.m_axi_wstrb.eq(write.w.p.strb),
+            self.m_axi_wlast.eq(write.w.p.last), self.m_axi_wvalid.eq(write.w.valid),
+            write.w.ready.eq(self.m_axi_wready),
+            write.b.p.resp.eq(self.m_axi_bresp), write.b.p.id.eq(self.m_axi_bid),
+            write.b.valid.eq(self.m_axi_bvalid), self.m_axi_bready.eq(write.b.ready),
+        ]
