@@ -1,0 +1,38 @@
+"""What the emitter puts in place of primitives."""
+
+from importlib import resources
+
+from amaranth import ClockSignal, Instance, Module
+
+__all__ = ["VerilogPlatform"]
+
+
+class VerilogPlatform:
+    """Memories as instances of two parametrised modules, so that tools infer block RAM.
+
+    Amaranth would write one initial line per word (a minute for the scratchpad) and one module per
+    memory. ``primitives()`` is the text of the modules; an emitted file starts with it.
+    """
+
+    def get_sram_1rw(self, sram):
+        m = Module()
+        m.submodules.sram = Instance(
+            "xpu_sram_1rw", p_DEPTH=sram.depth, p_WIDTH=sram.width, i_clk=ClockSignal(),
+            i_en=sram.en, i_write=sram.write, i_addr=sram.addr, i_w_data=sram.w_data,
+            i_w_strobe=sram.w_strobe, o_r_data=sram.r_data)
+        return m
+
+    def get_sram_1r1w(self, sram):
+        m = Module()
+        m.submodules.sram = Instance(
+            "xpu_sram_1r1w", p_DEPTH=sram.depth, p_WIDTH=sram.width,
+            p_GRANULARITY=sram.granularity, i_clk=ClockSignal(), i_r_en=sram.r_en,
+            i_r_addr=sram.r_addr, o_r_data=sram.r_data, i_w_en=sram.w_en, i_w_addr=sram.w_addr,
+            i_w_data=sram.w_data)
+        return m
+
+    @staticmethod
+    def primitives():
+        folder = resources.files("xpu_rtl.prims") / "verilog"
+        return "\n".join((folder / name).read_text(encoding="utf-8")
+                         for name in ("xpu_sram_1rw.sv", "xpu_sram_1r1w.sv"))
