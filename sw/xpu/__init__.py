@@ -1,0 +1,5 @@
+"""Driver of the XPU compute cluster."""
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"
