@@ -1,0 +1,200 @@
+"""The platform inside a cocotb testbench: the same driver, the same RTL, an independent bus model.
+
+Use it from a blocking function that runs under ``cocotb.task.bridge``::
+
+    @cocotb.test()
+    async def products(dut):
+        platform = xpu.CocotbPlatform(dut, config="tiny")
+        await cocotb.task.bridge(my_driver_code)(platform)
+
+``my_driver_code(platform)`` is ordinary driver code: ``with xpu.open(platform=platform) as dev:``.
+"""
+
+import random
+
+import cocotb
+import numpy as np
+from cocotb.clock import Clock
+from cocotb.task import resume
+from cocotb.triggers import First, ReadOnly, RisingEdge
+from cocotbext.axi import (
+    AxiBus,
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiResp,
+    AxiSlave,
+    MemoryRegion,
+)
+
+from xpu_rtl import get_config
+
+from .base import ENGINES, Platform, RegisterAccessError, TraceEvent
+
+__all__ = ["CocotbPlatform"]
+
+_RESET_CYCLES = 4
+
+
+class _GlobalMemory(MemoryRegion):
+    """Memory that answers with an error inside the given ranges and beyond its end.
+
+    ``faults`` is a list of ``(first, last, kind)`` with kind "read" or "write".
+    """
+
+    def __init__(self, size):
+        super().__init__(size)
+        self.faults = []
+
+    def _check(self, address, length, kind):
+        for first, last, fault_kind in self.faults:
+            if fault_kind == kind and address <= last and address + length > first:
+                raise ValueError(f"injected {kind} fault at {address:#x}")
+        if address + length > self.size:
+            raise ValueError(f"{kind} at {address:#x} beyond {self.size:#x} bytes of memory")
+
+    async def _read(self, address, length, **kwargs):
+        self._check(address, length, "read")
+        return await super()._read(address, length, **kwargs)
+
+    async def _write(self, address, data, **kwargs):
+        self._check(address, len(data), "write")
+        await super()._write(address, data, **kwargs)
+
+
+class CocotbPlatform(Platform):
+    """Registers through an AXI4-Lite manager, memory behind an AXI4 subordinate (cocotbext-axi).
+
+    Parameters
+    ----------
+    dut : cocotb handle
+        The module ``xpu``, or any with its ports.
+    config : str or XpuConfig
+        What ``dut`` was made from; ``xpu.open`` checks it against the contract hash.
+    memory_bytes : int
+        Size of global memory.
+    stall : float
+        Chance per cycle that a channel of the memory pauses.
+    seed : int
+        Of the stalls.
+    period_ns : int
+        Clock period.
+    """
+
+    name = "cocotb"
+    timed = True
+
+    def __init__(self, dut, config="slice", *, memory_bytes=16 << 20, stall=0.0, seed=0,
+                 period_ns=10):
+        self.config = get_config(config)
+        self.memory_bytes = memory_bytes
+        self._dut, self._cycles, self._open_commands, self._trace = dut, 0, {}, []
+        dut.rst.value = 1
+        self._csr = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
+        self._memory = _GlobalMemory(memory_bytes)
+        self._subordinate = AxiSlave(AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst,
+                                     target=self._memory)
+        if stall:
+            self._add_stalls(stall, seed)
+        cocotb.start_soon(Clock(dut.clk, period_ns, unit="ns").start())
+        cocotb.start_soon(self._watch())
+        self._reset_done = False
+
+    def _add_stalls(self, chance, seed):
+        write, read = self._subordinate.write_if, self._subordinate.read_if
+        for number, channel in enumerate((write.aw_channel, write.w_channel, write.b_channel,
+                                          read.ar_channel, read.r_channel)):
+            rng = random.Random(f"{seed}-{number}")
+            channel.set_pause_generator(iter(lambda rng=rng: rng.random() < chance, None))
+
+    async def _watch(self):
+        """Count cycles and record begin and end of every command."""
+        dut = self._dut
+        signals = [(engine, getattr(dut, f"obs_{engine}_begin"), getattr(dut, f"obs_{engine}_done"),
+                    getattr(dut, f"obs_{engine}_index")) for engine in ENGINES]
+        while True:
+            await RisingEdge(dut.clk)
+            self._cycles += 1
+            await ReadOnly()
+            if not dut.obs_active.value.is_resolvable or not int(dut.obs_active.value):
+                continue
+            for engine, begin, done, index in signals:
+                pending = self._open_commands.setdefault(engine, [])
+                if int(begin.value):
+                    pending.append((int(index.value), self._cycles))
+                if int(done.value) and pending:
+                    number, start = pending.pop(0)
+                    self._trace.append(TraceEvent(engine, number, start, self._cycles))
+
+    async def _settle(self):
+        if not self._reset_done:
+            for _ in range(_RESET_CYCLES):
+                await RisingEdge(self._dut.clk)
+            self._dut.rst.value = 0
+            await RisingEdge(self._dut.clk)
+            self._reset_done = True
+
+    @property
+    def cycle_count(self):
+        return self._cycles
+
+    def inject_fault(self, first, last, kind):
+        """Answer accesses to bytes ``first`` .. ``last`` with SLVERR; kind "read" or "write"."""
+        self._memory.faults.append((first, last, kind))
+
+    def clear_faults(self):
+        """Answer normally again."""
+        self._memory.faults.clear()
+
+    def read_register(self, offset):
+        return resume(self._read_register)(offset)
+
+    async def _read_register(self, offset):
+        await self._settle()
+        response = await self._csr.read(offset, 4)
+        if response.resp != AxiResp.OKAY:
+            raise RegisterAccessError(offset, "read", int(response.resp))
+        return int.from_bytes(response.data, "little")
+
+    def write_register(self, offset, value):
+        resume(self._write_register)(offset, value)
+
+    async def _write_register(self, offset, value):
+        await self._settle()
+        response = await self._csr.write(offset, int(value).to_bytes(4, "little"))
+        if response.resp != AxiResp.OKAY:
+            raise RegisterAccessError(offset, "write", int(response.resp))
+
+    def read_memory(self, address, size):
+        self.check_range(address, size)
+        return np.frombuffer(bytes(self._memory[address:address + size]), np.uint8).copy()
+
+    def write_memory(self, address, data):
+        data = data if isinstance(data, bytes) else np.ascontiguousarray(data).tobytes()
+        self.check_range(address, len(data))
+        self._memory[address:address + len(data)] = data
+
+    def run(self, max_cycles):
+        return resume(self._run)(max_cycles)
+
+    async def _run(self, max_cycles):
+        await self._settle()
+        start = self._cycles
+        while not int(self._dut.irq.value) and self._cycles - start < max_cycles:
+            await First(RisingEdge(self._dut.irq), RisingEdge(self._dut.clk))
+        return self._cycles - start, bool(int(self._dut.irq.value))
+
+    def take_trace(self):
+        trace, self._trace = self._trace, []
+        return trace
+
+    def hard_reset(self):
+        resume(self._hard_reset)()
+
+    async def _hard_reset(self):
+        self._dut.rst.value = 1
+        self._reset_done = False
+        self._open_commands = {}
+        await self._settle()
+
+    def close(self):
+        self._open_commands = {}
