@@ -1,5 +1,25 @@
 """Driver of the XPU compute cluster."""
 
-__all__ = ["__version__"]
+from . import ops
+from .device import Device
+from .device import open_device as open
+from .errors import (
+    ArgumentError,
+    ClosedError,
+    ContractError,
+    DeviceFault,
+    DTypeError,
+    HangError,
+    LostError,
+    OutOfMemoryError,
+    ShapeError,
+    XpuError,
+)
+from .profile import Profile
+from .tensor import Tensor
+
+__all__ = ["ArgumentError", "ClosedError", "ContractError", "DTypeError", "Device", "DeviceFault",
+           "HangError", "LostError", "OutOfMemoryError", "Profile", "ShapeError", "Tensor",
+           "XpuError", "__version__", "open", "ops"]
 
 __version__ = "0.1.0"

@@ -1,0 +1,59 @@
+"""The report on a device that does not move."""
+
+from xpu_rtl.command.formats import Engine, Opcode
+from xpu_rtl.csr.maps import CLUSTER
+
+from .errors import HangError
+from .platforms import ENGINES
+
+__all__ = ["hang_error"]
+
+#: Semaphores a running command may wait for itself: (number, threshold) fields.
+_INNER_WAITS = {
+    Opcode.DMA_STORE: (("progress_semaphore", "progress_value"),),
+    Opcode.GEMM: (("a_semaphore", "a_value"), ("b_semaphore", "b_value")),
+}
+
+
+def hang_error(device, cycles):
+    """Return a ``HangError`` that describes the state of every engine."""
+    from xpu_rtl.command.types import Activity
+
+    read, ring = device._read, device._ring
+    engines, lines = {}, []
+    for name in ENGINES:
+        number = Engine[name.upper()]
+        state = CLUSTER["engine_state"].unpack(read("engine_state", number))
+        index = read("engine_index", number)
+        command = ring.lookup(index)
+        if command is not None and _engine(command.opcode) != number:
+            command = None
+        activity = Activity(state["activity"]).name
+        info = {"activity": activity, "index": index, "command": command}
+        text = f"{name}: {activity}"
+        if command is not None:
+            text += f", last began command {index} ({command})"
+        waits = []
+        if state["waiting"]:
+            info["semaphore"], info["threshold"] = (state["semaphore"],
+                                                    read("engine_threshold", number))
+            info["value"] = read("semaphore", info["semaphore"])
+            waits.append(f"its next command waits until semaphore {info['semaphore']}, now "
+                         f"{info['value']}, reaches {info['threshold']}")
+        elif command is not None and activity == "SEMAPHORE":
+            for field, threshold in _INNER_WAITS.get(command.opcode, ()):
+                if command[field]:
+                    waits.append(f"{field} {command[field]}, now {read('semaphore', command[field])}"
+                                 f", counted from {command[threshold]}")
+        engines[name] = info
+        lines.append("; ".join([text, *waits]))
+    operation = ring.operations[0].name if ring.operations else "nothing"
+    message = (f"no progress within {cycles if device.platform.timed else 'the model: no'} cycles "
+               f"while {operation} and {max(len(ring.operations) - 1, 0)} later operations were "
+               f"outstanding; engines:\n  " + "\n  ".join(lines))
+    return HangError(message, engines=engines)
+
+
+def _engine(opcode):
+    return {Opcode.DMA_LOAD: Engine.LOAD, Opcode.DMA_STORE: Engine.STORE,
+            Opcode.GEMM: Engine.TENSOR, Opcode.LAUNCH: Engine.SIMD}.get(opcode, Engine.CONTROL)

@@ -1,0 +1,5 @@
+"""Operators."""
+
+from .matmul import matmul
+
+__all__ = ["matmul"]

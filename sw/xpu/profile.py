@@ -1,0 +1,144 @@
+"""Cycles, traffic and stalls of a stretch of work, from the device's counters."""
+
+import numpy as np
+
+from xpu_rtl.command.formats import Engine
+from xpu_rtl.csr.maps import CLUSTER
+
+from .platforms import ENGINES
+
+__all__ = ["CAUSES", "Counters", "Profile"]
+
+#: Why an engine does not move or compute data in a cycle.
+CAUSES = ("semaphore", "memory", "bank_conflict", "output", "idle")
+
+
+class Counters:
+    """The hardware's performance counters, extended beyond 32 bits.
+
+    Parameters
+    ----------
+    platform : Platform
+        Where to read them. They must be sampled at least every 2**32 cycles.
+    """
+
+    def __init__(self, platform):
+        self._platform = platform
+        self._addresses = {"cycles": (CLUSTER["perf_cycles"].address(), 32)}
+        for name in ("bytes_read", "bytes_written"):
+            self._addresses[name] = (CLUSTER[f"{name}_low"].address(), 64)
+        if platform.timed:
+            for engine in ENGINES:
+                number = Engine[engine.upper()]
+                for cause in ("busy", *CAUSES):
+                    register = CLUSTER[f"perf_{cause}"]
+                    self._addresses[engine, cause] = (register.address(number), 32)
+        self._raw = {key: self._read(key) for key in self._addresses}
+        self.values = dict.fromkeys(self._addresses, 0)
+
+    def _read(self, key):
+        offset, width = self._addresses[key]
+        if width == 32:
+            return self._platform.read_register(offset)
+        while True:
+            high = self._platform.read_register(offset + 4)
+            low = self._platform.read_register(offset)
+            if self._platform.read_register(offset + 4) == high:
+                return high << 32 | low
+
+    def sample(self):
+        """Read all counters and return what each has counted since this object was made."""
+        for key, (_, width) in self._addresses.items():
+            raw = self._read(key)
+            self.values[key] += (raw - self._raw[key]) & ((1 << width) - 1)
+            self._raw[key] = raw
+        return self.values
+
+
+class Profile:
+    """Figures of the work submitted within ``with device.profile() as p``.
+
+    They are complete when the block has been left. Figures in cycles are ``None`` on a platform
+    without time (``model``).
+
+    Attributes
+    ----------
+    cycles : int
+        From the first doorbell to the last completion, without the time in which the device had
+        no work.
+    macs : int
+        Multiply-accumulates asked for.
+    utilization : float
+        ``macs`` / (peak macs per cycle * ``cycles``).
+    bytes_read, bytes_written : int
+        Payload between global memory and scratchpad.
+    bus_utilization : float
+        The larger of the two / (bus bytes * ``cycles``).
+    busy : dict
+        By engine: cycles in which it moved or computed data.
+    stalls : dict
+        By engine, then by cause (``semaphore``, ``memory``, ``bank_conflict``, ``output``,
+        ``idle``): the other cycles. With ``busy`` they add up to ``cycles``.
+    events : list of TraceEvent
+        Begin and end cycle of each command on its engine, counted from the block's begin.
+    """
+
+    def __init__(self, device):
+        self._device = device
+        config = device.config
+        self._peak = {np.dtype(name): config.macs_per_cycle for name in ("int8", "uint8")}
+        self._bus_bytes = config.bus_bytes
+        self.cycles = self.utilization = self.bus_utilization = None
+        self.macs = self.bytes_read = self.bytes_written = 0
+        self.busy = dict.fromkeys(ENGINES)
+        self.stalls = {engine: dict.fromkeys(CAUSES) for engine in ENGINES}
+        self.events = []
+        self._macs = {}
+
+    def __enter__(self):
+        self._device._begin_profile(self)
+        return self
+
+    def __exit__(self, kind, *_):
+        self._device._end_profile(self, wait=kind is None)
+
+    def _start(self, platform):
+        self._counters = Counters(platform)
+        self._origin = platform.cycle_count
+        self._sampled = self._origin
+
+    def _count_macs(self, dtype, macs):
+        self._macs[dtype] = self._macs.get(dtype, 0) + macs
+
+    def _tick(self, cycle_count):
+        if cycle_count - self._sampled > 1 << 30:
+            self._sampled = cycle_count
+            self._counters.sample()
+
+    def _add_events(self, events):
+        self.events += [event._replace(begin=event.begin - self._origin,
+                                       end=event.end - self._origin) for event in events]
+
+    def _finish(self, timed):
+        values = self._counters.sample()
+        self.macs = sum(self._macs.values())
+        self.bytes_read, self.bytes_written = values["bytes_read"], values["bytes_written"]
+        if not timed:
+            return
+        self.cycles = values["cycles"]
+        for engine in ENGINES:
+            self.busy[engine] = values[engine, "busy"]
+            self.stalls[engine] = {cause: values[engine, cause] for cause in CAUSES}
+        if self.cycles:
+            work = sum(macs / self._peak[dtype] for dtype, macs in self._macs.items())
+            self.utilization = work / self.cycles
+            self.bus_utilization = (max(self.bytes_read, self.bytes_written)
+                                    / (self._bus_bytes * self.cycles))
+        else:
+            self.utilization = self.bus_utilization = 0.0
+
+    def __repr__(self):
+        if self.cycles is None:
+            return f"Profile(macs={self.macs}, untimed or not finished)"
+        return (f"Profile(cycles={self.cycles}, macs={self.macs}, "
+                f"utilization={self.utilization:.4f})")
