@@ -53,7 +53,7 @@ def commands_header():
                   for member in enum]
         lines += ["};", ""]
     for fmt in (formats.HEADER, *formats.ALL_FORMATS):
-        lines.append(f"/* {fmt.name}, {fmt.slots} slot(s): bit position and width of its fields. */")
+        lines.append(f"/* {fmt.name}, {fmt.slots} slot(s): bit position and width of fields. */")
         for field in fmt.fields:
             stem = f"XPU_{fmt.name}_{field.name}".upper()
             lines.append(f"#define {stem}_BIT {fmt.lsb[field.name]}u")

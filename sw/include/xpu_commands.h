@@ -45,7 +45,7 @@ enum xpu_space {
   XPU_SPACE_SEMAPHORE = 2,
 };
 
-/* header, 1 slot(s): bit position and width of its fields. */
+/* header, 1 slot(s): bit position and width of fields. */
 #define XPU_HEADER_OPCODE_BIT 0u
 #define XPU_HEADER_OPCODE_WIDTH 8u
 #define XPU_HEADER_SLOTS_BIT 8u
@@ -73,13 +73,13 @@ enum xpu_space {
 #define XPU_HEADER_TAG_BIT 160u
 #define XPU_HEADER_TAG_WIDTH 32u
 
-/* nop, 1 slot(s): bit position and width of its fields. */
+/* nop, 1 slot(s): bit position and width of fields. */
 
-/* fence, 1 slot(s): bit position and width of its fields. */
+/* fence, 1 slot(s): bit position and width of fields. */
 #define XPU_FENCE_SEQUENCE_BIT 192u
 #define XPU_FENCE_SEQUENCE_WIDTH 32u
 
-/* dma_copy, 1 slot(s): bit position and width of its fields. */
+/* dma_copy, 1 slot(s): bit position and width of fields. */
 #define XPU_DMA_COPY_SOURCE_LOW_BIT 192u
 #define XPU_DMA_COPY_SOURCE_LOW_WIDTH 32u
 #define XPU_DMA_COPY_SOURCE_HIGH_BIT 224u
@@ -103,7 +103,7 @@ enum xpu_space {
 #define XPU_DMA_COPY_PROGRESS_VALUE_BIT 448u
 #define XPU_DMA_COPY_PROGRESS_VALUE_WIDTH 32u
 
-/* gemm, 2 slot(s): bit position and width of its fields. */
+/* gemm, 2 slot(s): bit position and width of fields. */
 #define XPU_GEMM_ROWS_BIT 192u
 #define XPU_GEMM_ROWS_WIDTH 16u
 #define XPU_GEMM_COLUMNS_BIT 208u
@@ -179,7 +179,7 @@ enum xpu_space {
 #define XPU_GEMM_B_VALUE_BIT 736u
 #define XPU_GEMM_B_VALUE_WIDTH 32u
 
-/* launch, 1 slot(s): bit position and width of its fields. */
+/* launch, 1 slot(s): bit position and width of fields. */
 #define XPU_LAUNCH_ENTRY_BIT 192u
 #define XPU_LAUNCH_ENTRY_WIDTH 32u
 #define XPU_LAUNCH_ARGUMENT_LOW_BIT 224u
