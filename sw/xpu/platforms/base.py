@@ -3,6 +3,8 @@
 import abc
 from typing import NamedTuple
 
+from ..errors import XpuError
+
 __all__ = ["ENGINES", "ActivityRun", "Platform", "PlatformError", "RegisterAccessError",
            "TraceEvent"]
 
@@ -10,7 +12,7 @@ __all__ = ["ENGINES", "ActivityRun", "Platform", "PlatformError", "RegisterAcces
 ENGINES = ("load", "store", "tensor")
 
 
-class PlatformError(RuntimeError):
+class PlatformError(XpuError, RuntimeError):
     """The platform itself failed: a model that cannot be built or loaded, a bus that hangs."""
 
 
@@ -120,7 +122,7 @@ class Platform(abc.ABC):
         """
 
     def take_trace(self):
-        """Return the ``TraceEvent`` of every command completed since the last call, oldest first."""
+        """Return the ``TraceEvent`` of every command completed since the last call, in order."""
         return []
 
     def take_activity(self):

