@@ -2,7 +2,6 @@
 
 from . import ops
 from .device import Device
-from .device import open_device as open
 from .errors import (
     ArgumentError,
     ClosedError,
@@ -15,6 +14,7 @@ from .errors import (
     ShapeError,
     XpuError,
 )
+from .opening import open_device as open
 from .profile import Profile
 from .tensor import Tensor
 

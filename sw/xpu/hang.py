@@ -15,11 +15,11 @@ _INNER_WAITS = {
 }
 
 
-def hang_error(device, cycles):
+def hang_error(work, cycles):
     """Return a ``HangError`` that describes the state of every engine."""
     from xpu_rtl.command.types import Activity
 
-    read, ring = device._read, device._ring
+    read, ring = work.read, work.ring
     engines, lines = {}, []
     for name in ENGINES:
         number = Engine[name.upper()]
@@ -43,14 +43,16 @@ def hang_error(device, cycles):
         elif command is not None and activity == "SEMAPHORE":
             for field, threshold in _INNER_WAITS.get(command.opcode, ()):
                 if command[field]:
-                    waits.append(f"{field} {command[field]}, now {read('semaphore', command[field])}"
-                                 f", counted from {command[threshold]}")
+                    value = read("semaphore", command[field])
+                    waits.append(f"{field} {command[field]}, now {value}, counted from "
+                                 f"{command[threshold]}")
         engines[name] = info
         lines.append("; ".join([text, *waits]))
-    operation = ring.operations[0].name if ring.operations else "nothing"
-    message = (f"no progress within {cycles if device.platform.timed else 'the model: no'} cycles "
-               f"while {operation} and {max(len(ring.operations) - 1, 0)} later operations were "
-               f"outstanding; engines:\n  " + "\n  ".join(lines))
+    first = ring.operations[0].name if ring.operations else "a reset"
+    later = max(len(ring.operations) - 1, 0)
+    state = f"for {cycles} cycles" if work.platform.timed else "is possible"
+    message = (f"no progress {state} in {first}, with {later} later operations waiting; engines:"
+               + "".join(f"\n  {line}" for line in lines) + "\ndev.reset() restores service")
     return HangError(message, engines=engines)
 
 

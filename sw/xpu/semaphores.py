@@ -49,7 +49,7 @@ class Semaphores:
         self._values = values
 
     def _additions(self, command):
-        if command.opcode in (Opcode.NOP, Opcode.FENCE):
+        if command.opcode is Opcode.FENCE:
             return
         for n in (0, 1):
             yield command[f"signal{n}_semaphore"], command[f"signal{n}_add"]

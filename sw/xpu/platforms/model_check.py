@@ -1,10 +1,11 @@
 """Which commands the hardware refuses, and how it says so."""
 
-from xpu_rtl.address_map import Space, SystemAddress
+from xpu_rtl.address_map import OFFSET_WIDTH, SPACE_LSB, Space, SystemAddress
 from xpu_rtl.command.formats import ALL_FORMATS, HEADER, Engine, FaultCause, Opcode
 
 __all__ = ["Fault", "check_copy", "check_gemm", "check_slot"]
 
+_DECERR = 3      #: how the bus answers outside its memory
 _FORMATS = {opcode: fmt for fmt in ALL_FORMATS for opcode in fmt.opcodes}
 
 
@@ -16,9 +17,8 @@ class Fault(Exception):
         self.cause, self.engine, self.address, self.info = cause, engine, address, info
 
 
-def _refuse(engine, fmt, name):
-    part = HEADER if name in HEADER.lsb else fmt
-    raise Fault(FaultCause.BAD_FIELD, engine, info=part.lsb[name])
+def _bad_field(engine, fmt, name):
+    return Fault(FaultCause.BAD_FIELD, engine, info=fmt.lsb[name])
 
 
 def check_slot(config, data):
@@ -29,52 +29,63 @@ def check_slot(config, data):
         raise Fault(FaultCause.BAD_OPCODE, Engine.CONTROL)
     if header["slots"] != fmt.slots:
         raise Fault(FaultCause.BAD_SLOTS, Engine.CONTROL)
+    if header["reserved0"]:
+        raise _bad_field(Engine.CONTROL, HEADER, "reserved0")
     for name in ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_semaphore"):
         if header[name] >= config.semaphores:
-            raise Fault(FaultCause.BAD_SEMAPHORE, Engine.CONTROL)
-    if header["reserved0"]:
-        _refuse(Engine.CONTROL, fmt, "reserved0")
-    if header["interrupt"] and header["opcode"] != Opcode.FENCE:
-        _refuse(Engine.CONTROL, fmt, "interrupt")
+            raise Fault(FaultCause.BAD_SEMAPHORE, Engine.CONTROL, info=HEADER.lsb[name])
     return fmt
 
 
 def _check_semaphores(config, command, engine, names):
     for name in names:
         if command[name] >= config.semaphores:
-            raise Fault(FaultCause.BAD_SEMAPHORE, engine)
+            raise Fault(FaultCause.BAD_SEMAPHORE, engine, info=command.format.lsb[name])
 
 
-def check_copy(config, command, engine):
-    """Return (SM offset, GM offset) of a copy's first row, or raise ``Fault``."""
+def check_copy(config, command, engine, memory_bytes):
+    """Return (rows that are good, ``Fault`` of the next or ``None``).
+
+    Rows are checked one by one, so the good rows before a bad one still move.
+    """
     fmt = command.format
-    _check_semaphores(config, command, engine, ("progress_semaphore",))
     if not 1 <= command["row_bytes"] < 1 << 24:
-        _refuse(engine, fmt, "row_bytes")
+        return 0, _bad_field(engine, fmt, "row_bytes")
     if not command["rows"]:
-        _refuse(engine, fmt, "rows")
+        return 0, _bad_field(engine, fmt, "rows")
     if command["reserved1"]:
-        _refuse(engine, fmt, "reserved1")
+        return 0, _bad_field(engine, fmt, "reserved1")
+    try:
+        _check_semaphores(config, command, engine, ("progress_semaphore",))
+    except Fault as fault:
+        return 0, fault
+    last = command["rows"] - 1
+    if (_row_fault(config, command, engine, memory_bytes, 0) is None
+            and _row_fault(config, command, engine, memory_bytes, last) is None):
+        return command["rows"], None        # rows lie between the first and the last
+    for row in range(command["rows"]):
+        fault = _row_fault(config, command, engine, memory_bytes, row)
+        if fault is not None:
+            return row, fault
+    raise AssertionError("a row was bad and is not")
+
+
+def _row_fault(config, command, engine, memory_bytes, row):
     load = command.opcode is Opcode.DMA_LOAD
-    ends = {"source": Space.GM if load else Space.SM,
-            "destination": Space.SM if load else Space.GM}
-    offsets = {}
-    for name, space in ends.items():
-        value = command[name]
-        try:
-            address = SystemAddress.decode(value)
-        except ValueError:
-            raise Fault(FaultCause.BAD_ADDRESS, engine, address=value) from None
-        if address.space is not space or address.cluster or address.card:
-            raise Fault(FaultCause.BAD_ADDRESS, engine, address=value)
-        offsets[space] = address.offset
-        if space is Space.SM:
-            for row in (0, command["rows"] - 1):
-                first = address.offset + row * command[f"{name}_pitch"]
-                if first < 0 or first + command["row_bytes"] > config.sm_bytes:
-                    raise Fault(FaultCause.BAD_ADDRESS, engine,
-                                address=value + row * command[f"{name}_pitch"] & (1 << 64) - 1)
-    return offsets[Space.SM], offsets[Space.GM]
+    row_bytes, bus_address = command["row_bytes"], None
+    for name in ("source", "destination"):
+        address = command[name] + row * command[f"{name}_pitch"] & (1 << 64) - 1
+        in_gm = (name == "source") == load
+        size = 1 << OFFSET_WIDTH if in_gm else config.sm_bytes
+        offset = address - (Space.GM if in_gm else Space.SM << SPACE_LSB)
+        if not 0 <= offset <= size - row_bytes:
+            return Fault(FaultCause.BAD_ADDRESS, engine, address=address)
+        if in_gm and offset + row_bytes > memory_bytes:
+            bus_address = max(offset, memory_bytes)
+    if bus_address is not None:
+        cause = FaultCause.BUS_READ if load else FaultCause.BUS_WRITE
+        return Fault(cause, engine, address=bus_address, info=_DECERR)
+    return None
 
 
 def check_gemm(config, command):
@@ -85,21 +96,21 @@ def check_gemm(config, command):
     lanes, word = config.lanes, config.word_bytes
     for name in ("rows", "columns", "depth", "tile_rows"):
         if not command[name]:
-            _refuse(engine, fmt, name)
+            raise _bad_field(engine, fmt, name)
     if not 1 <= command["tile_blocks"] <= config.tile_blocks:
-        _refuse(engine, fmt, "tile_blocks")
+        raise _bad_field(engine, fmt, "tile_blocks")
     if command["tile_rows"] * command["tile_blocks"] > config.acc_rows:
-        _refuse(engine, fmt, "tile_rows")
+        raise _bad_field(engine, fmt, "tile_rows")
     blocks = -(-command["columns"] // lanes)
     one_tile = command["rows"] <= command["tile_rows"] and blocks <= command["tile_blocks"]
     for name in ("accumulate", "hold"):
         if command[name] and not one_tile:
-            _refuse(engine, fmt, name)
+            raise _bad_field(engine, fmt, name)
     if command["out_type"] > 2:
-        _refuse(engine, fmt, "out_type")
+        raise _bad_field(engine, fmt, "out_type")
     for name in ("reserved2", "reserved3"):
         if command[name]:
-            _refuse(engine, fmt, name)
+            raise _bad_field(engine, fmt, name)
     size = 4 if command["out_type"] == 0 else 1
     rows, depth = command["rows"], command["depth"]
     spans = {

@@ -4,13 +4,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from xpu_rtl import numerics
-from xpu_rtl.command.formats import Engine, FaultCause, Opcode, OutType
+from xpu_rtl.address_map import OFFSET_WIDTH
+from xpu_rtl.command.formats import Engine, Opcode, OutType
 
-from .model_check import Fault, check_copy, check_gemm
+from .model_check import check_copy, check_gemm
 
 __all__ = ["Blocked", "ModelEngines"]
 
-_DECERR = 3
 _OUT_DTYPES = {OutType.INT32: np.int32, OutType.INT8: np.int8, OutType.UINT8: np.uint8}
 
 
@@ -65,19 +65,18 @@ class ModelEngines:
         Blocked
             One of its waits is not satisfied; nothing has happened.
         Fault
-            The hardware refuses it, or it leaves the memory; nothing has happened.
+            The hardware refuses it. The rows of a copy before the bad one have moved.
         """
-        if command.opcode in (Opcode.NOP, Opcode.FENCE):
+        if command.opcode is Opcode.FENCE:
             return
+        self._wait_header(command)
         if command.opcode is Opcode.GEMM:
             check_gemm(self._config, command)
-            self._wait_header(command)
             additions = self._gemm(command)
+        elif command.opcode is Opcode.NOP:
+            additions = []
         else:
-            engine = Engine.LOAD if command.opcode is Opcode.DMA_LOAD else Engine.STORE
-            offsets = check_copy(self._config, command, engine)
-            self._wait_header(command)
-            additions = self._copy(command, engine, *offsets)
+            additions = self._copy(command)
         additions += [(command[f"signal{n}_semaphore"], command[f"signal{n}_add"]) for n in (0, 1)]
         values = list(self.semaphores)
         for number, amount in additions:
@@ -98,21 +97,25 @@ class ModelEngines:
             self._wait(command[f"wait{n}_semaphore"], command[f"wait{n}_value"], header=True)
 
     # Copies --------------------------------------------------------------------------------------
-    def _copy(self, command, engine, sm_offset, gm_offset):
-        rows, row_bytes = command["rows"], command["row_bytes"]
+    def _copy(self, command):
         load = command.opcode is Opcode.DMA_LOAD
-        sm_pitch = command["destination_pitch" if load else "source_pitch"]
-        gm_pitch = command["source_pitch" if load else "destination_pitch"]
-        if not load:
-            for row in (0, rows - 1):
-                self._wait(command["progress_semaphore"], command["progress_value"] + row)
-        for row in (0, rows - 1):
-            first = gm_offset + row * gm_pitch
-            if first < 0 or first + row_bytes > len(self._memory):
-                cause = FaultCause.BUS_READ if load else FaultCause.BUS_WRITE
-                raise Fault(cause, engine, address=first & (1 << 64) - 1, info=_DECERR)
-        sm = self.scratchpad, sm_offset, sm_pitch
-        gm = self._memory, gm_offset, gm_pitch
+        rows, fault = check_copy(self._config, command, Engine.LOAD if load else Engine.STORE,
+                                 len(self._memory))
+        if rows:
+            if not load:
+                for row in (0, rows - 1):
+                    self._wait(command["progress_semaphore"], command["progress_value"] + row)
+            self._move(command, rows, load)
+            self._traffic["bytes_read" if load else "bytes_written"] += rows * command["row_bytes"]
+        if fault is not None:
+            raise fault
+        return [(command["progress_semaphore"], rows)] if load else []
+
+    def _move(self, command, rows, load):
+        row_bytes = command["row_bytes"]
+        ends = [(command[name] & (1 << OFFSET_WIDTH) - 1, command[f"{name}_pitch"])
+                for name in ("source", "destination")]
+        gm, sm = ((self._memory, *ends[not load]), (self.scratchpad, *ends[load]))
         source, destination = (gm, sm) if load else (sm, gm)
         if abs(destination[2]) >= row_bytes or rows == 1:
             views = [_rows(memory, offset, rows, pitch, row_bytes)
@@ -123,8 +126,6 @@ class ModelEngines:
                 begins = [offset + row * pitch for _, offset, pitch in (source, destination)]
                 destination[0][begins[1]:begins[1] + row_bytes] = \
                     source[0][begins[0]:begins[0] + row_bytes]
-        self._traffic["bytes_read" if load else "bytes_written"] += rows * row_bytes
-        return [(command["progress_semaphore"], rows)] if load else []
 
     # Matrix products -----------------------------------------------------------------------------
     def _gemm(self, command):
