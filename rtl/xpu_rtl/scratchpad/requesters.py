@@ -1,0 +1,41 @@
+"""Who uses the scratchpad, and with which rights. Plain Python."""
+
+from dataclasses import dataclass
+
+__all__ = ["REQUESTERS", "Requester"]
+
+
+@dataclass(frozen=True)
+class Requester:
+    """One port of the scratchpad.
+
+    Parameters
+    ----------
+    name : str
+        Name in counters and documents.
+    reads, writes : bool
+        What the port may do; hardware for the other direction is left out.
+    priority : bool
+        Wins a bank over requesters without priority, unless they have waited ``AGE_LIMIT`` cycles.
+    """
+
+    name: str
+    reads: bool
+    writes: bool
+    priority: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.name, str) or not self.name.isidentifier():
+            raise ValueError(f"name must be an identifier, not {self.name!r}")
+        if not (self.reads or self.writes):
+            raise ValueError(f"requester {self.name} must read, write or both")
+
+
+#: The ports of a cluster's scratchpad. The order is that of the ``sm_stalls`` counters.
+REQUESTERS = (
+    Requester("activation", reads=True, writes=False, priority=True),
+    Requester("weight", reads=True, writes=False),
+    Requester("output", reads=False, writes=True),
+    Requester("load", reads=False, writes=True),
+    Requester("store", reads=True, writes=False),
+)
