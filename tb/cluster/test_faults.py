@@ -26,7 +26,7 @@ def bus_error(platform, kind):
                 dev.synchronize()
             fault = caught.value
             assert fault.cause.name == ("BUS_READ" if kind == "read" else "BUS_WRITE"), fault
-            assert fault.engine == ("load" if kind == "read" else "store"), fault
+            assert fault.engine.name == ("LOAD" if kind == "read" else "STORE"), fault
             assert fault.address // bus == address // bus or kind == "write", fault
             platform.clear_faults()
             dev.reset()
