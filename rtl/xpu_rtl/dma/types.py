@@ -1,0 +1,99 @@
+"""Payload layouts that cross a boundary inside the DMA engines."""
+
+from amaranth import unsigned
+from amaranth.lib import data
+
+from ..address_map import OFFSET_WIDTH
+from ..params import XpuConfig
+
+__all__ = ["AlignRow", "AlignedWord", "Burst", "DmaRow", "LandingTag", "SplitRow", "beat_address",
+           "beat_count"]
+
+
+def beat_address(config: XpuConfig):
+    """Shape of a GM address in beats."""
+    return unsigned(OFFSET_WIDTH - config.word_shift)
+
+
+def beat_count(config: XpuConfig):
+    """Shape of the beats or words of a row, less one. A row fits in the scratchpad; one more beat
+    than it has words if the row is misaligned."""
+    return unsigned(config.sm_addr_width + 1)
+
+
+class DmaRow(data.StructLayout):
+    """One row of a copy, its addresses checked.
+
+    Fields: ``gm_beat``, ``gm_beats`` (first beat; beats touched, less one); ``sm_word``,
+    ``sm_words`` (likewise); ``lane``, ``end`` (first and last byte's place in its source beat or
+    word); ``shift`` (destination lane less source lane, modulo the word), ``wrap`` (the destination
+    lane is the lower one); ``first``, ``last`` (row of its command); ``fault`` (the row must not
+    move, the command ends here; the other fields are void); ``semaphore``, ``threshold`` (progress;
+    threshold of this row); ``index`` (of the command).
+    """
+
+    def __init__(self, config: XpuConfig):
+        lane, count = unsigned(config.word_shift), beat_count(config)
+        super().__init__({
+            "gm_beat": beat_address(config),
+            "gm_beats": count,
+            "sm_word": unsigned(config.sm_addr_width),
+            "sm_words": count,
+            "lane": lane,
+            "end": lane,
+            "shift": lane,
+            "wrap": unsigned(1),
+            "first": unsigned(1),
+            "last": unsigned(1),
+            "fault": unsigned(1),
+            "semaphore": unsigned(8),
+            "threshold": unsigned(config.semaphore_width),
+            "index": unsigned(32),
+        })
+
+
+class SplitRow(data.StructLayout):
+    """Beats to cover by bursts. Fields: ``beat`` (first), ``beats`` (less one), ``context``."""
+
+    def __init__(self, config: XpuConfig, context):
+        super().__init__({"beat": beat_address(config), "beats": beat_count(config),
+                          "context": context})
+
+
+class Burst(data.StructLayout):
+    """A legal AXI burst. Fields: ``beat`` (first), ``len`` (beats less one), ``first``, ``last``
+    (burst of its row), ``context`` (of its row)."""
+
+    def __init__(self, config: XpuConfig, context):
+        super().__init__({"beat": beat_address(config), "len": unsigned(8),
+                          "first": unsigned(1), "last": unsigned(1), "context": context})
+
+
+class AlignRow(data.StructLayout):
+    """How the words of a row are realigned. Fields: ``lane``, ``end``, ``shift``, ``wrap`` as in
+    ``DmaRow``; ``beats`` (source words, less one); ``context`` (copied to every output word)."""
+
+    def __init__(self, config: XpuConfig, context):
+        lane = unsigned(config.word_shift)
+        super().__init__({"lane": lane, "end": lane, "shift": lane, "wrap": unsigned(1),
+                          "beats": beat_count(config), "context": context})
+
+
+class AlignedWord(data.StructLayout):
+    """A destination word. Fields: ``data``, ``strobe``, ``first``, ``last`` (word of its row),
+    ``context`` (of its row)."""
+
+    def __init__(self, config: XpuConfig, context):
+        super().__init__({"data": unsigned(config.word_width),
+                          "strobe": unsigned(config.word_bytes),
+                          "first": unsigned(1), "last": unsigned(1), "context": context})
+
+
+class LandingTag(data.StructLayout):
+    """What the arrival of a word in the scratchpad means. Fields: ``bytes`` (payload of the word),
+    ``row_last`` (the row is complete), ``command_last`` (the command is), ``semaphore`` (of the
+    row's progress)."""
+
+    def __init__(self, config: XpuConfig):
+        super().__init__({"bytes": unsigned(config.word_shift + 1), "row_last": unsigned(1),
+                          "command_last": unsigned(1), "semaphore": unsigned(8)})
