@@ -1,0 +1,47 @@
+# Every target sets up .venv first, if need be; nothing has to be activated.
+PY := .venv/bin/python
+CONFIG ?= slice
+TB ?=
+WAVES ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all sim check verilog bench generate clean distclean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## Make .venv, where it is missing or out of date (PYTHON=python3.12 chooses)
+	@tools/setup.sh
+
+demo: setup ## Classify handwritten digits on the simulated RTL
+	$(PY) -m xpu demo $(ARGS)
+
+test: setup ## Run the tests that CI runs (ARGS="tests/dma -x")
+	$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-all: setup ## Run the slow tests as well
+	$(PY) -m pytest $(ARGS)
+
+sim: setup ## RTL regression under Verilator: all of tb/, or TB=dma; WAVES=1 writes an FST
+	$(PY) tb/run.py $(TB) $(if $(WAVES),--waves) $(ARGS)
+
+check: setup ## Lint, stale generated files, emit and lint every configuration
+	$(PY) tools/check.py
+
+verilog: setup ## Write SystemVerilog and JSON of CONFIG=slice (or tiny, ecp5, all) into build/
+	$(PY) -m xpu_rtl.build --config $(CONFIG) --out build
+
+bench: setup ## Write docs/results.md from docs/results/*.json
+	$(PY) -m xpu bench table $(ARGS)
+
+generate: setup ## Write the generated headers and reference pages again
+	$(PY) tools/generate.py
+
+clean: ## Remove what was built, the cached models included
+	if [ -x $(PY) ]; then $(PY) -m xpu cache clear; fi
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## The same, and .venv
+	rm -rf .venv .venv.new
