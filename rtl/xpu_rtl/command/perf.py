@@ -1,0 +1,82 @@
+"""Performance counters of the cluster."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..csr.bank import CsrBank, CsrBus
+from ..csr.maps import CLUSTER
+from .formats import Engine
+
+__all__ = ["PerfCounters"]
+
+STALLS = CLUSTER["sm_stalls"].count
+
+
+class PerfCounters(wiring.Component):
+    """Count cycles, bytes and scratchpad stalls while ``active``.
+
+    SIMD has no cores yet: it is idle in every cycle.
+
+    Members
+    -------
+    bus : In(CsrBus)
+        Registers perf_cycles, bytes_*, sm_stalls and perf_idle of SIMD.
+    active : In(1)
+        Count in this cycle.
+    bytes_read, bytes_written : In(8)
+        Payload bytes moved in this cycle.
+    sm_waiting : In(8)
+        Requesters held back in this cycle.
+    counting : Out(1)
+        ``active`` of the cycle before, for other counters.
+
+    Timing
+    ------
+    Latency: 2 cycles from an event to its counter (``LATENCY``); all counters alike.
+    Throughput: every cycle. Backpressure, combinational paths: none.
+    Reset: all zero. A reset by software leaves the counters alone.
+    """
+
+    LATENCY = 2
+
+    def __init__(self):
+        super().__init__({
+            "bus": In(CsrBus(CLUSTER.addr_width)), "active": In(1), "bytes_read": In(8),
+            "bytes_written": In(8), "sm_waiting": In(STALLS), "counting": Out(1),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.bank = bank = CsrBank(CLUSTER, (
+            "perf_cycles", "bytes_read_low", "bytes_read_high", "bytes_written_low",
+            "bytes_written_high", "sm_stalls"))
+        m.submodules.simd = simd = CsrBank(CLUSTER, ("perf_idle",), index=int(Engine.SIMD))
+        for one in (bank, simd):
+            m.d.comb += [one.bus.addr.eq(self.bus.addr), one.bus.r_en.eq(self.bus.r_en)]
+        m.d.comb += self.bus.r_data.eq(bank.bus.r_data | simd.bus.r_data)
+
+        # One register after the inputs cuts their paths.
+        read, written = Signal(8), Signal(8)
+        waiting = Signal(STALLS)
+        m.d.sync += [self.counting.eq(self.active), read.eq(self.bytes_read),
+                     written.eq(self.bytes_written), waiting.eq(self.sm_waiting)]
+
+        cycles = Signal(32)
+        total_read, total_written = Signal(64), Signal(64)
+        m.d.comb += [
+            bank.perf_cycles_value.eq(cycles), simd.perf_idle_value.eq(cycles),
+            bank.bytes_read_low_value.eq(total_read[:32]),
+            bank.bytes_read_high_value.eq(total_read[32:]),
+            bank.bytes_written_low_value.eq(total_written[:32]),
+            bank.bytes_written_high_value.eq(total_written[32:]),
+        ]
+        with m.If(self.counting):
+            m.d.sync += [cycles.eq(cycles + 1), total_read.eq(total_read + read),
+                         total_written.eq(total_written + written)]
+        for n in range(STALLS):
+            stalls = Signal(32, name=f"stalls_{n}")
+            m.d.comb += bank.sm_stalls_value[n].eq(stalls)
+            with m.If(self.counting & waiting[n]):
+                m.d.sync += stalls.eq(stalls + 1)
+        return m
