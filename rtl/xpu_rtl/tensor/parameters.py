@@ -1,0 +1,168 @@
+"""Prefetch of bias and scales for the epilogue."""
+
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from ..common.fifo import StreamFifo
+from ..params import XpuConfig
+from ..prims.sram import Sram1R1W
+from ..scratchpad.types import ScratchpadPort
+from .types import TileDescriptor
+
+__all__ = ["ParameterLoader"]
+
+#: Scratchpad words of one parameter (4 bytes per channel) of a column block (one byte per channel
+#: and word).
+_WORDS = 4
+
+
+class ParameterLoader(wiring.Component):
+    """Hold tiles back until their bias and scales are in the parameter store.
+
+    The store has two halves. A tile that needs parameters the current half does not hold (``first``
+    or another ``column_tile``, and ``has_bias`` or ``scale_vector``) fills the other half: 4 words
+    per block of bias from ``bias_address`` if it has bias, then as many of scales from
+    ``scale_address`` if they are a vector. Loading starts when the tile before has gone on, so it
+    overlaps with that tile's drain. Other tiles, and silent ones, pass at once.
+
+    Parameters
+    ----------
+    config : XpuConfig
+        Sizes. A row of the store holds ``row_lanes`` biases and scales.
+
+    Members
+    -------
+    i : In(stream.Signature(TileDescriptor(config)))
+        Tiles to prepare; two are buffered.
+    o : Out(stream.Signature(TileDescriptor(config)))
+        The same tiles, with parameters.
+    half : Out(1)
+        Half of the store that belongs to ``o``; to be kept with the tile.
+    r_en, r_half, r_block, r_row : In
+        Read port: row ``r_row`` of column block ``r_block``. A half may be read until the second
+        tile after is taken from ``o``.
+    bias, scale : Out(32 * row_lanes)
+        Row read, in the cycle after ``r_en`` and until the next.
+    param : Out(ScratchpadPort(config))
+        Reads of the parameters.
+    stop : In(1)
+        Begin no further load.
+    empty : Out(1)
+        Holds no tile.
+    idle : Out(1)
+        No request is offered and none lacks its response.
+    fault : Out(1)
+        The oldest tile not yet taken has a parameter outside the scratchpad. Sticky: it is never
+        offered. Words before the offending one may have been read.
+    fault_address : Out(config.sm_addr_width + 1)
+        Word address of the offence.
+
+    Timing
+    ------
+    Latency: 2 cycles from ``i`` to ``o`` without a load; with one, as many as requests and
+    responses take and 3 more.
+    Throughput: a tile per 2 cycles; one word per cycle.
+    Backpressure: full; responses are always taken.
+    Combinational paths: none but ``r_*`` into the memory.
+    Reset: buffers emptied, no half holds anything.
+    """
+
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        self.row_lanes = max(config.epilogue_lanes, config.lanes // _WORDS)
+        self.block_rows = config.lanes // self.row_lanes
+        address = unsigned(config.sm_addr_width + 1)
+        super().__init__({
+            "i": In(stream.Signature(TileDescriptor(config))),
+            "o": Out(stream.Signature(TileDescriptor(config))),
+            "half": Out(1),
+            "r_en": In(1), "r_half": In(1), "r_block": In(range(config.tile_blocks)),
+            "r_row": In(range(self.block_rows)),
+            "bias": Out(32 * self.row_lanes), "scale": Out(32 * self.row_lanes),
+            "param": Out(ScratchpadPort(config)),
+            "stop": In(1), "empty": Out(1), "idle": Out(1),
+            "fault": Out(1), "fault_address": Out(address),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        row_words = _WORDS // self.block_rows  # per parameter
+        depth = max(2, 2 * config.tile_blocks * self.block_rows)
+        m.submodules.store = store = Sram1R1W(
+            depth=depth, width=64 * self.row_lanes, granularity=config.word_width)
+        m.submodules.tiles = tiles = StreamFifo(TileDescriptor(config), 2)
+        wiring.connect(m, wiring.flipped(self.i), tiles.i)
+        tile = tiles.o.p
+        m.d.comb += [
+            self.o.payload.eq(tiles.o.payload),
+            self.empty.eq(~tiles.o.valid),
+            tiles.o.ready.eq(self.o.valid & self.o.ready),
+            store.r_en.eq(self.r_en),
+            store.r_addr.eq(Cat(self.r_row, self.r_block, self.r_half)),
+            Cat(self.bias, self.scale).eq(store.r_data),
+        ]
+
+        half, column = Signal(), Signal(16, reset_less=True)
+        last_word = Signal(range(config.tile_blocks * _WORDS))
+        m.d.comb += [
+            self.half.eq(half),
+            last_word.eq(Cat(Const(_WORDS - 1), (tile.blocks - 1)[:ceil_log2(config.tile_blocks)])),
+        ]
+
+        asked, ask_scale = Signal.like(last_word), Signal()
+        address = Signal(config.sm_addr_width + 1, reset_less=True)
+        got, got_scale = Signal.like(last_word), Signal()
+        complete = Signal()
+        row_bits = ceil_log2(row_words)
+        m.d.comb += [
+            self.param.req.p.address.eq(address),
+            self.fault_address.eq(address),
+            store.w_addr.eq(Cat(got[row_bits:], ~half)),
+            store.w_data.eq(self.param.rsp.payload.replicate(2 * row_words)),
+            complete.eq((got == last_word) & (got_scale | ~tile.scale_vector)),
+        ]
+        with m.If(self.param.rsp.valid):
+            m.d.comb += store.w_en.eq(1 << Cat(got[:row_bits], got_scale))
+            m.d.sync += got.eq(got + 1)
+            with m.If(got == last_word):
+                m.d.sync += [got.eq(0), got_scale.eq(1)]
+
+        with m.FSM(name="state"):
+            with m.State("DECIDE"):  # a tile
+                m.d.comb += self.idle.eq(1)
+                m.d.sync += [asked.eq(0), got.eq(0),
+                             ask_scale.eq(~tile.has_bias), got_scale.eq(~tile.has_bias),
+                             address.eq(Mux(tile.has_bias, tile.bias_address,
+                                            tile.scale_address))]
+                with m.If(tiles.o.valid):
+                    with m.If(tile.silent | ~(tile.has_bias | tile.scale_vector)
+                              | (~tile.first & (tile.column_tile == column))):
+                        m.next = "OFFER"
+                    with m.Elif(~self.stop):
+                        m.d.sync += column.eq(tile.column_tile)
+                        m.next = "REQUEST"
+            with m.State("REQUEST"):  # the scratchpad
+                m.d.comb += self.param.req.valid.eq(~address[-1])
+                with m.If(address[-1]):  # the guard bit
+                    m.next = "FAULT"
+                with m.Elif(self.param.req.ready):
+                    m.d.sync += [asked.eq(asked + 1), address.eq(address + 1)]
+                    with m.If(asked == last_word):
+                        m.d.sync += [asked.eq(0), ask_scale.eq(1), address.eq(tile.scale_address)]
+                        with m.If(ask_scale | ~tile.scale_vector):
+                            m.next = "RESPONSE"
+            with m.State("RESPONSE"):  # the last response, later than the last request
+                with m.If(self.param.rsp.valid & complete):
+                    m.d.sync += half.eq(~half)
+                    m.next = "OFFER"
+            with m.State("FAULT"):  # reset; but first the responses on their way
+                with m.If((asked == got) & (ask_scale == got_scale)):
+                    m.d.comb += [self.fault.eq(1), self.idle.eq(1)]
+            with m.State("OFFER"):  # the drain
+                m.d.comb += [self.o.valid.eq(1), self.idle.eq(1)]
+                with m.If(self.o.ready):
+                    m.next = "DECIDE"
+        return m
