@@ -208,13 +208,13 @@ def run(dut, config, tiles, memory, *, seed=0, ready_p=1.0, latency=(1, 1), add_
                 next_bank ^= not offered.fields["silent"]
                 offered = None
                 ctx.set(dut.tile.valid, 0)
-            if acc_en:
-                log.rows.append((cycle, acc_bank, acc_addr))
-                ctx.set(dut.acc.data, banks[acc_bank].get(acc_addr, junk))
             if released:
                 log.released.append(cycle)
                 banks[in_use.popleft()] = {}
                 ctx.set(dut.acc.data, junk)  # from now on the array may use that memory
+            if acc_en:
+                log.rows.append((cycle, acc_bank, acc_addr))
+                ctx.set(dut.acc.data, banks[acc_bank].get(acc_addr, junk))
             accepted, _ = param.step(cycle, p_valid, p_ready, p_req)
             if accepted:
                 assert not p_req.write
