@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # comes with scikit-learn
 
 from .data import PIXEL_SCALE, SIDE, load_digits
 from .network import Network
@@ -68,6 +69,8 @@ def _gradients(parameters, x, targets):
     return gradients
 
 
+# The matrices are small: a second thread costs more than it brings.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def train(images, labels, *, sizes=SIZES, epochs=_EPOCHS, seed=_SEED):
     """Return a ``Network`` trained on and calibrated with these images."""
     rng = np.random.default_rng(seed)
