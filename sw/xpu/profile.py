@@ -79,6 +79,8 @@ class Profile:
     stalls : dict
         By engine, then by cause (``semaphore``, ``memory``, ``bank_conflict``, ``output``,
         ``idle``): the other cycles. With ``busy`` they add up to ``cycles``.
+    seconds : float
+        Time on the wall the platform has run.
     events : list of TraceEvent
         Begin and end cycle of each command on its engine, counted from the block's begin.
     """
@@ -90,6 +92,7 @@ class Profile:
         self._bus_bytes = config.bus_bytes
         self.cycles = self.utilization = self.bus_utilization = None
         self.macs = self.bytes_read = self.bytes_written = 0
+        self.seconds = 0.0
         self.busy = dict.fromkeys(ENGINES)
         self.stalls = {engine: dict.fromkeys(CAUSES) for engine in ENGINES}
         self.events = []
@@ -103,6 +106,7 @@ class Profile:
         self._device._end_profile(self, wait=kind is None)
 
     def _start(self, platform):
+        self._seconds = self._device._work.seconds
         self._counters = Counters(platform)
         self._origin = platform.cycle_count
         self._sampled = self._origin
@@ -121,6 +125,7 @@ class Profile:
 
     def _finish(self, timed):
         values = self._counters.sample()
+        self.seconds = self._device._work.seconds - self._seconds
         self.macs = sum(self._macs.values())
         self.bytes_read, self.bytes_written = values["bytes_read"], values["bytes_written"]
         if not timed:

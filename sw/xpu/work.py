@@ -44,6 +44,8 @@ class Work:
         Values after all submitted work.
     ring : Ring
         The ring.
+    seconds : float
+        Time on the wall the platform has run.
     """
 
     def __init__(self, platform, block, *, log2_slots, timeout_cycles, after_slice):
@@ -51,6 +53,7 @@ class Work:
         self.semaphores = Semaphores(platform.config)
         self.ring = Ring(platform, block, log2_slots)
         self.submitted = self.completed = 0
+        self.seconds = 0.0
         self._after_slice = after_slice
         self._base = 0              # sequence number the hardware counts from
         self._fault = None          # arguments of DeviceFault, and how many operations it took
@@ -101,7 +104,9 @@ class Work:
                 cycles = min(cycles, _SPACE_CYCLES)
             begin = time.monotonic()
             passed, irq = self.platform.run(cycles)
-            self._adapt(passed, cycles, time.monotonic() - begin)
+            seconds = time.monotonic() - begin
+            self.seconds += seconds
+            self._adapt(passed, cycles, seconds)
             self._after_slice()
             self._poll()
             now = self._progress() if not irq else None

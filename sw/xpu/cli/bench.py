@@ -1,0 +1,19 @@
+"""``python -m xpu bench``."""
+
+from . import bench_matmul, bench_table
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "measure an operator, or render the table of measurements"
+
+
+def add_arguments(parser):
+    benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
+    for name, bench in (("matmul", bench_matmul), ("table", bench_table)):
+        child = benches.add_parser(name, help=bench.HELP, description=bench.HELP + ".")
+        bench.add_arguments(child)
+        child.set_defaults(bench_run=bench.run)
+
+
+def run(args):
+    return args.bench_run(args)

@@ -1,0 +1,146 @@
+"""``python -m xpu bench table``: the measurements kept with the project.
+
+Each file ``docs/results/<name>.json`` holds ``{"command": [...], "result": {...}}``: arguments of
+``python -m xpu`` that end in ``--json``, and the object they printed. The table is rendered from
+these files alone; ``--run`` measures again first. To add a measurement, write a file with its
+``command`` and run ``python -m xpu bench table --run <name>``.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ..errors import ArgumentError
+
+__all__ = ["HELP", "add_arguments", "render", "run"]
+
+HELP = "render docs/results.md from docs/results/*.json, measuring again if asked to"
+
+_HEADING = """\
+# Results
+
+Written by `python -m xpu bench table` from `docs/results/*.json`; do not edit. Each line is one
+command, `python -m xpu` before it and `--json` after it; `python -m xpu bench table --run` measures
+them again. Cycles do not depend on the machine, kHz do.
+"""
+
+_COLUMNS = (
+    ("cycles", "cycles", "{:,}"), ("utilization", "MAC utilisation", "{:.2%}"),
+    ("bus_utilization", "bus utilisation", "{:.1%}"), ("bytes_read", "bytes read", "{:,}"),
+    ("bytes_written", "bytes written", "{:,}"), ("sim_khz", "kHz", "{:.0f}"),
+    ("exact", "exact", "{}"),
+)
+
+
+def add_arguments(parser):
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="with --run: only these (file names without .json)")
+    parser.add_argument("--results", type=Path, default=Path("docs/results"), metavar="FOLDER",
+                        help="where the measurements are (default: %(default)s); the table is "
+                             "written beside it")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--run", action="store_true", help="measure again", dest="measure")
+    action.add_argument("--check", action="store_true",
+                        help="write nothing; fail if the table is stale")
+
+
+def _load(path):
+    try:
+        entry = json.loads(path.read_text(encoding="utf-8"))
+        command = entry["command"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArgumentError(f"{path} must hold an object with a command, but: {error!r}") from None
+    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
+        raise ArgumentError(f"{path}: command must be a list of strings, not {command!r}")
+    return entry
+
+
+def _measure(path, entry):
+    """Run a measurement's command and store what it printed."""
+    print(f"python -m xpu {' '.join(entry['command'])}", file=sys.stderr)
+    done = subprocess.run([sys.executable, "-m", "xpu", *entry["command"]],
+                          stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise ArgumentError(f"{path.name}: the command failed with status {done.returncode}")
+    entry["result"] = json.loads(done.stdout)
+    _write(path, json.dumps(entry, indent=2) + "\n")
+
+
+def _write(path, text):
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _command(entry):
+    return " ".join(word for word in entry["command"] if word != "--json")
+
+
+def _cell(pattern, value):
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
+    return "-" if value is None else pattern.format(value)
+
+
+def _order(item):
+    """By the numbers in the command, largest first."""
+    words = _command(item[1]).replace("x", " ").split()
+    return [-int(word) if word.isdigit() else 0 for word in words], item[0]
+
+
+def render(entries):
+    """Return the table of ``{name: {"command": ..., "result": ...}}`` as Markdown."""
+    lines, others = [_HEADING], []
+    rows = []
+    for name, entry in sorted(entries.items(), key=_order):
+        if entry["command"][:2] == ["bench", "matmul"]:
+            result = entry.get("result") or {}
+            rows.append([f"`{_command(entry)}`", *(_cell(pattern, result.get(key))
+                                                   for key, _, pattern in _COLUMNS)])
+        else:
+            others.append((name, entry))
+    if rows:
+        titles = ["command", *(title for _, title, _ in _COLUMNS)]
+        lines.append("## Matrix products\n")
+        lines += ["| " + " | ".join(row) + " |" for row in
+                  (titles, ["---", *["---:"] * len(_COLUMNS)], *rows)]
+        lines.append("")
+    for name, entry in others:
+        lines += [f"## {name}\n", f"`{_command(entry)}`\n", "| figure | value |", "| --- | ---: |"]
+        result = entry.get("result") or {"result": "not measured yet"}
+        lines += [f"| {key} | {_plain(value)} |" for key, value in result.items()
+                  if not isinstance(value, list | dict)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _plain(value):
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return _cell("{:,}" if isinstance(value, int) else "{}", value)
+
+
+def run(args):
+    folder = args.results
+    if not folder.is_dir():
+        raise ArgumentError(f"--results must be a folder of measurements, not {folder}; run this "
+                            f"in the project's folder")
+    paths = {path.stem: path for path in sorted(folder.glob("*.json"))}
+    unknown = [name for name in args.names if name not in paths]
+    if unknown:
+        raise ArgumentError(f"NAME must be one of {', '.join(paths) or 'none'}, not {unknown[0]}")
+    entries = {name: _load(path) for name, path in paths.items()}
+    if args.measure:
+        for name in args.names or paths:
+            _measure(paths[name], entries[name])
+    table, target = render(entries), folder.with_suffix(".md")
+    if args.check:
+        if not target.exists() or target.read_text(encoding="utf-8") != table:
+            print(f"xpu bench: {target} is stale; run python -m xpu bench table", file=sys.stderr)
+            return 1
+        return 0
+    _write(target, table)
+    print(target)
+    return 0
