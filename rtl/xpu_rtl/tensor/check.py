@@ -1,0 +1,118 @@
+"""Which GEMM commands are refused before they start."""
+
+from amaranth import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..command.formats import GEMM, FaultCause
+from ..command.types import FaultReport, command_layout
+from ..params import XpuConfig
+
+__all__ = ["CommandCheck"]
+
+_SEMAPHORES = ("a_semaphore", "b_semaphore", "out_semaphore", "release_semaphore")
+_NOT_ZERO = ("rows", "columns", "depth", "tile_rows")
+_PITCHES = ("a_pitch", "b_pitch", "b_block_pitch", "out_pitch")
+
+
+class CommandCheck(wiring.Component):
+    """Find the first rule that a GEMM command breaks.
+
+    In this order: BAD_SEMAPHORE for a, b, out, release semaphores beyond the configuration;
+    BAD_FIELD for rows, columns, depth, tile_rows of 0; tile_blocks of 0 or beyond the
+    configuration; tile_rows * tile_blocks > acc_rows (reported as tile_rows); accumulate, then
+    hold, with more than one tile; out_type 3; reserved2, reserved3 not zero. BAD_ADDRESS for the
+    addresses of a, b, output (unless hold), bias (if used), scale (if used), B zero points (if
+    used) that are misaligned or beyond the scratchpad; for the pitches of a, b, blocks of b, output
+    that are misaligned; for a pitch of the output beyond the scratchpad (with several rows and no
+    hold). ``info`` is the lsb of the field for the first two causes; ``address`` the value of the
+    field for the last.
+
+    Parameters
+    ----------
+    config : XpuConfig
+        Limits.
+
+    Members
+    -------
+    command : In(command_layout(GEMM))
+        The command.
+    blocks : In(17 - word_shift)
+        Its column blocks.
+    bad : Out(1)
+        It is refused.
+    report : Out(FaultReport())
+        Why.
+
+    Timing
+    ------
+    Latency: 0. Throughput: one command per cycle. Backpressure: none.
+    Combinational paths: everything to everything.
+    Reset: no state.
+    """
+
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        super().__init__({
+            "command": In(command_layout(GEMM)), "blocks": In(17 - config.word_shift),
+            "bad": Out(1), "report": Out(FaultReport()),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, c = self._config, self.command
+        semaphore, field, address = (
+            FaultCause.BAD_SEMAPHORE, FaultCause.BAD_FIELD, FaultCause.BAD_ADDRESS)
+
+        rules = []      # (condition, cause, field name)
+        if config.semaphores < 256:
+            rules += [(c[name][config.semaphore_bits:].any(), semaphore, name)
+                      for name in _SEMAPHORES]
+        rules += [(c[name] == 0, field, name) for name in _NOT_ZERO]
+        rules.append(((c.tile_blocks == 0) | (c.tile_blocks > config.tile_blocks), field,
+                      "tile_blocks"))
+
+        # A small product: larger factors are refused without it.
+        tile_rows = Signal(range(config.acc_rows + 1))
+        tile_blocks = Signal(range(config.tile_blocks + 1))
+        large = Signal()
+        m.d.comb += [
+            tile_rows.eq(c.tile_rows),
+            tile_blocks.eq(c.tile_blocks),
+            large.eq((c.tile_rows > config.acc_rows)
+                     | (tile_rows * tile_blocks > config.acc_rows)),
+        ]
+        rules.append((large, field, "tile_rows"))
+
+        many = Signal()
+        m.d.comb += many.eq((c.rows > c.tile_rows) | (self.blocks > c.tile_blocks))
+        rules += [
+            (c.accumulate & many, field, "accumulate"),
+            (c.hold & many, field, "hold"),
+            (c.out_type == 3, field, "out_type"),
+            (c.reserved2 != 0, field, "reserved2"),
+            (c.reserved3 != 0, field, "reserved3"),
+        ]
+
+        used = {"a_address": 1, "b_address": 1, "out_address": ~c.hold,
+                "bias_address": c.has_bias & ~c.hold, "scale_address": c.scale_vector & ~c.hold,
+                "b_zero_point_address": c.b_zero_point_vector}
+        for name, condition in used.items():
+            wrong = c[name][:config.word_shift].any() | c[name][config.sm_byte_width:].any()
+            rules.append((wrong & condition, address, name))
+        rules += [(c[name][:config.word_shift].any(), address, name) for name in _PITCHES]
+        rules.append((c.out_pitch[config.sm_byte_width:].any() & (c.rows != 1) & ~c.hold, address,
+                      "out_pitch"))
+
+        # The first broken rule. Conditions are one bit each.
+        broken = Signal(len(rules))
+        m.d.comb += [broken[n].eq(rule[0]) for n, rule in enumerate(rules)]
+        m.d.comb += self.bad.eq(broken.any())
+        for n, (_, cause, name) in reversed(list(enumerate(rules))):
+            with m.If(broken[n]):
+                m.d.comb += [
+                    self.report.cause.eq(cause),
+                    self.report.address.eq(c[name] if cause is address else 0),
+                    self.report.info.eq(0 if cause is address else GEMM.lsb[name]),
+                ]
+        return m

@@ -1,0 +1,175 @@
+"""Reads weights ahead and loads them into the array."""
+
+from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth.lib import stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from ..common.fifo import StreamFifo
+from ..common.interfaces import connect_stream
+from ..params import XpuConfig
+from ..scratchpad.types import ScratchpadPort
+from .array import OPERAND_WIDTH
+from .reader import WordReader
+from .types import SEQUENCE_WIDTH, FillPass, WeightPass, advance, wide_address
+
+__all__ = ["WeightLoader"]
+
+
+class WeightLoader(wiring.Component):
+    """Fill the shadow block of the array with the weights of one pass after the other.
+
+    For every pass: read its word of zero points if it has one, and keep it for the later passes of
+    its block; read its k rows, subtract the zero point of each column, and load them. Reads run
+    ahead of the loads. An access beyond the scratchpad stops the reads until reset.
+
+    Parameters
+    ----------
+    config : XpuConfig
+        Sizes.
+
+    Members
+    -------
+    i : In(stream.Signature(WeightPass(config)))
+        Passes; two are buffered.
+    port : Out(ScratchpadPort(config))
+        Reads.
+    halt : In(1)
+        Ask for nothing more.
+    load, load_row, load_last, load_data : Out
+        To ``DotArray``.
+    full : Out(1)
+        The shadow block holds the weights of a whole pass.
+    swap : In(1)
+        The shadow block is taken over at the end of this cycle; only if ``full``.
+    got_last : Out(1)
+        Pulse: the last weight of a command has been read.
+    busy : Out(1)
+        A pass or a word is still to be loaded.
+    fault, fault_address, fault_sequence : Out(1), Out(wide_address), Out(SEQUENCE_WIDTH)
+        An access left the scratchpad (sticky), at which word, and its command's number.
+
+    Timing
+    ------
+    Latency: 2 cycles from ``i`` to the first request (``REQUEST_LATENCY``); 3 cycles from the last
+    response to ``full`` (``FULL_LATENCY``) if the shadow block is free.
+    Throughput: one word per cycle; a pass of L rows every L cycles.
+    Backpressure: full.
+    Combinational paths: ``swap`` to ``load``; ``port.req.ready`` and ``halt`` into state only.
+    Reset: empty, shadow block free.
+    """
+
+    REQUEST_LATENCY = 2
+    FULL_LATENCY = 2
+
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        super().__init__({
+            "i": In(stream.Signature(WeightPass(config))),
+            "port": Out(ScratchpadPort(config)),
+            "halt": In(1),
+            "load": Out(1), "load_row": Out(range(config.lanes)), "load_last": Out(1),
+            "load_data": Out(signed(OPERAND_WIDTH)).array(config.lanes),
+            "full": Out(1), "swap": In(1), "got_last": Out(1), "busy": Out(1),
+            "fault": Out(1), "fault_address": Out(wide_address(config)),
+            "fault_sequence": Out(SEQUENCE_WIDTH),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config = self._config
+        sm_bits = config.sm_addr_width
+
+        m.submodules.passes = passes = StreamFifo(WeightPass(config), 2)
+        m.submodules.fills = fills = StreamFifo(FillPass(config), 4)
+        m.submodules.reader = reader = WordReader(config)
+        connect_stream(m, wiring.flipped(self.i), passes.i)
+        wiring.connect(m, reader.port, wiring.flipped(self.port))
+        m.d.comb += self.got_last.eq(reader.got_last)
+
+        # Requests: zero points, then rows.
+        head = passes.o.payload
+        row = Signal(range(config.lanes))
+        begun = Signal()                # the pass has been handed to the fill side
+        zero_point_asked = Signal()
+        row_address = Signal(wide_address(config), reset_less=True)
+        wants_zero_point, last_row, beyond = Signal(), Signal(), Signal()
+        address = Signal(wide_address(config))
+        base = Signal(wide_address(config))
+        next_address = advance(m, "next_address", base, head.pitch)
+        m.d.comb += [
+            wants_zero_point.eq(head.fill.zero_point_read & ~zero_point_asked),
+            last_row.eq(row + 1 == head.fill.rows),
+            base.eq(Mux(row == 0, head.address, row_address)),
+            address.eq(Mux(wants_zero_point, head.zero_point_address, base)),
+            beyond.eq(address[sm_bits]),
+            fills.i.payload.eq(head.fill),
+            reader.address.eq(address),
+            reader.last.eq(head.last & last_row & ~wants_zero_point),
+        ]
+        able = Signal()
+        m.d.comb += able.eq(passes.o.valid & reader.ready & (begun | fills.i.ready)
+                            & ~self.halt & ~self.fault)
+        with m.If(able & beyond):
+            m.d.sync += [self.fault.eq(1), self.fault_address.eq(address),
+                         self.fault_sequence.eq(head.sequence)]
+        with m.Elif(able):
+            m.d.comb += [reader.ask.eq(1), fills.i.valid.eq(~begun)]
+            m.d.sync += begun.eq(1)
+            with m.If(wants_zero_point):
+                m.d.sync += zero_point_asked.eq(1)
+            with m.Else():
+                m.d.sync += [row.eq(row + 1), row_address.eq(next_address)]
+                with m.If(last_row):
+                    m.d.comb += passes.o.ready.eq(1)
+                    m.d.sync += [row.eq(0), begun.eq(0), zero_point_asked.eq(0)]
+
+        # Loads: words become zero points or operands.
+        fill, word = fills.o.payload, reader.o.payload
+        filled = Signal(range(config.lanes))
+        zero_point_held = Signal()
+        stores, loads = Signal(), Signal()
+        available = Signal()
+        m.d.comb += [
+            available.eq(fills.o.valid & reader.o.valid),
+            stores.eq(available & fill.zero_point_read & ~zero_point_held),
+            loads.eq(available & (~fill.zero_point_read | zero_point_held)
+                     & (~self.full | self.swap)),
+            reader.o.ready.eq(stores | loads),
+            self.load.eq(loads),
+            self.load_row.eq(filled),
+            self.load_last.eq(filled + 1 == fill.rows),
+            fills.o.ready.eq(loads & self.load_last),
+            self.busy.eq(passes.o.valid | fills.o.valid),
+        ]
+        with m.If(stores):
+            m.d.sync += zero_point_held.eq(1)
+        with m.If(self.swap):
+            m.d.sync += self.full.eq(0)
+        with m.If(loads):
+            m.d.sync += filled.eq(filled + 1)
+            with m.If(self.load_last):
+                m.d.sync += [filled.eq(0), zero_point_held.eq(0), self.full.eq(1)]
+
+        # Zero points of the tile's blocks.
+        m.submodules.zero_points = memory = Memory(
+            shape=unsigned(config.word_width), depth=config.tile_blocks, init=[])
+        write, read = memory.write_port(), memory.read_port(domain="comb")
+        m.d.comb += [write.en.eq(stores), write.addr.eq(fill.block), write.data.eq(word),
+                     read.addr.eq(fill.block)]
+
+        def operand(byte):
+            return Cat(byte, byte[7] & fill.b_signed).as_signed()
+
+        zero_points = Signal(config.word_width)
+        m.d.comb += zero_points.eq(read.data)
+        for n in range(config.lanes):
+            byte = slice(8 * n, 8 * n + 8)
+            zero_point = Signal(signed(OPERAND_WIDTH), name=f"zero_point_{n}")
+            m.d.comb += [
+                zero_point.eq(Mux(fill.zero_point_vector, operand(zero_points[byte]),
+                                  fill.zero_point)),
+                # Exact: both are of B's type, so the difference has 9 bits.
+                self.load_data[n].eq(operand(word[byte]) - zero_point),
+            ]
+        return m

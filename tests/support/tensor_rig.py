@@ -1,0 +1,301 @@
+"""Surroundings of the tensor unit: scratchpad, semaphores, commands and the right results."""
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+from amaranth.sim import Simulator
+
+from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, OutType
+from xpu_rtl.command.types import Activity, IssuedCommand
+from xpu_rtl.numerics import relu, requantize, wrap_int32
+
+__all__ = ["Matrices", "Result", "run_commands"]
+
+
+class Matrices:
+    """Scratchpad contents and commands on them, laid out one behind the other."""
+
+    def __init__(self, config, seed=0):
+        self.config = config
+        self.rng = np.random.default_rng(seed)
+        self.memory = self.rng.integers(0, 256, config.sm_bytes, np.uint8)
+        self.free = 0
+        self.sums = None                #: sums held in the accumulators
+        self.expected = {}              #: byte address: value
+
+    def allocate(self, words, offset=0):
+        """Byte address of free words; ``offset`` skips some, to vary the banks."""
+        address = (self.free + offset) * self.config.word_bytes
+        self.free += words + offset
+        assert self.free <= self.config.sm_words, "scratchpad too small for the test"
+        return address
+
+    def gemm(self, rows, columns, depth, *, tile_rows=None, tile_blocks=1, a_signed=True,
+             b_signed=True, zero_points=False, vector=False, column_order=0, accumulate=False,
+             hold=False, out_type=OutType.INT32, has_bias=False, scale_vector=False,
+             use_relu=False, spread=0, **fields):
+        """Allocate and fill operands; return the command's fields. Expectations are added."""
+        lanes, word, rng = self.config.lanes, self.config.word_bytes, self.rng
+        blocks, depth_blocks = -(-columns // lanes), -(-depth // lanes)
+        tile_rows = tile_rows or min(rows, self.config.acc_rows // tile_blocks)
+
+        a_pitch, b_pitch = depth_blocks + spread, 1 + spread
+        b_block_pitch = depth * b_pitch
+        size = 4 if out_type == OutType.INT32 else 1
+        out_pitch = blocks * size + spread
+        values = {
+            "rows": rows, "columns": columns, "depth": depth, "tile_rows": tile_rows,
+            "tile_blocks": tile_blocks, "a_signed": a_signed, "b_signed": b_signed,
+            "column_order": column_order, "accumulate": accumulate, "hold": hold,
+            "b_zero_point_vector": vector, "out_type": out_type, "has_bias": has_bias,
+            "scale_vector": scale_vector, "relu": use_relu,
+            "a_address": self.allocate((rows - 1) * a_pitch + depth_blocks, spread),
+            "a_pitch": a_pitch * word,
+            "b_address": self.allocate((blocks - 1) * b_block_pitch + (depth - 1) * b_pitch + 1),
+            "b_pitch": b_pitch * word, "b_block_pitch": b_block_pitch * word,
+        }
+        kind = {True: np.int8, False: np.uint8}
+
+        def zero_point(signed):
+            return int(rng.integers(-128, 128) if signed else rng.integers(0, 256))
+
+        if zero_points:
+            values["a_zero_point"] = zero_point(a_signed)
+            values["b_zero_point"] = zero_point(b_signed)
+
+        # Operands are whatever the scratchpad holds there.
+        def fetch(name, row, block):
+            at = values[f"{name}_address"] + row * values[f"{name}_pitch"]
+            at += block * values.get(f"{name}_block_pitch", word)
+            return self.memory[at:at + word]
+
+        a = np.concatenate([[fetch("a", m, k) for m in range(rows)] for k in range(depth_blocks)],
+                           axis=1)[:, :depth].view(kind[a_signed]).astype(np.int64)
+        b = np.concatenate([[fetch("b", k, n) for k in range(depth)] for n in range(blocks)],
+                           axis=1).view(kind[b_signed]).astype(np.int64)
+        b_zero = values.get("b_zero_point", 0)
+        if vector:
+            values["b_zero_point_address"] = at = self.allocate(blocks)
+            b_zero = self.memory[at:at + blocks * lanes].view(kind[b_signed]).astype(np.int64)
+        sums = (a - values.get("a_zero_point", 0)) @ (b - b_zero)
+        if accumulate:
+            sums = sums + self.sums
+        self.sums = sums
+        if not hold:
+            values |= self._output(sums, blocks, out_type, has_bias, scale_vector, use_relu,
+                                   out_pitch, columns)
+        return values | fields
+
+    def _output(self, sums, blocks, out_type, has_bias, scale_vector, use_relu, pitch, columns):
+        lanes, word, rng = self.config.lanes, self.config.word_bytes, self.rng
+        values = {"out_pitch": pitch * word,
+                  "out_address": self.allocate((len(sums) - 1) * pitch
+                                               + blocks * (4 if out_type == OutType.INT32 else 1))}
+        if has_bias:
+            values["bias_address"] = at = self.allocate(4 * blocks)
+            sums = sums + self.memory[at:at + 4 * blocks * lanes].view(np.int32)
+        total = wrap_int32(sums)
+        if use_relu:
+            total = relu(total)
+        if out_type != OutType.INT32:
+            scale = np.exp2(rng.uniform(-12, -6, blocks * lanes)).astype(np.float32)
+            signed = out_type == OutType.INT8
+            zero = values["out_zero_point"] = int(rng.integers(-20, 20) + (0 if signed else 128))
+            if scale_vector:
+                values["scale_address"] = at = self.allocate(4 * blocks)
+                self.memory[at:at + 4 * blocks * lanes] = scale.view(np.uint8)
+            else:
+                scale = scale[0]
+                values["scale"] = int(scale.view(np.uint32))
+            total = requantize(total, scale, zero, np.int8 if signed else np.uint8)
+        total = np.ascontiguousarray(total)
+        for m, row in enumerate(total):
+            at = values["out_address"] + m * values["out_pitch"]
+            self.memory[at:at + row.nbytes] = 0xEE
+            for n, value in enumerate(row[:columns].copy().view(np.uint8)):
+                self.expected[at + n] = int(value)
+        return values
+
+
+@dataclass
+class Result:
+    """What happened, by cycle."""
+
+    cycles: int = 0
+    accepted: list = field(default_factory=list)    #: cycle each command was accepted
+    done: list = field(default_factory=list)        #: (cycle, cause, address, info)
+    adds: list = field(default_factory=list)        #: (cycle, semaphore, amount)
+    begins: list = field(default_factory=list)      #: (cycle, index)
+    activity: list = field(default_factory=list)    #: of each cycle
+    reads: dict = field(default_factory=dict)       #: port name: [(cycle, word address)]
+    writes: list = field(default_factory=list)      #: (cycle, word address)
+    memory: np.ndarray = None
+
+    def busy(self):
+        """Cycles in which a row entered the array (reported one cycle later)."""
+        return [n for n, what in enumerate(self.activity) if what == Activity.BUSY]
+
+
+class _Port:
+    """A scratchpad port: refuses at random, answers in order after ``latency`` cycles or more."""
+
+    OUTSTANDING = 5
+
+    def __init__(self, name, port, rng, accept_p, delay_p, latency):
+        self.name, self.port, self.rng = name, port, rng
+        self.accept_p, self.delay_p, self.latency = accept_p, delay_p, latency
+        self.pending = deque()
+        self.stalled = None
+        self.ready = False
+
+    def signals(self):
+        req = self.port.req
+        return req.valid, req.p.address, req.p.write, req.p.strobe, req.p.data
+
+    def drive(self, ctx, cycle, memory, word_bytes, log):
+        """Set what the unit sees in this cycle."""
+        self.ready = len(self.pending) < self.OUTSTANDING and self.rng.random() < self.accept_p
+        ctx.set(self.port.req.ready, self.ready)
+        due = bool(self.pending) and self.pending[0][0] <= cycle
+        if due and self.rng.random() < self.delay_p:
+            due = False
+        ctx.set(self.port.rsp.valid, due)
+        ctx.set(self.port.waiting, bool(self.pending) and not due)
+        word = self.rng.getrandbits(8 * word_bytes)
+        if due:
+            _, address, write, strobe, data = self.pending.popleft()
+            span = slice(address * word_bytes, (address + 1) * word_bytes)
+            if write:
+                for n in range(word_bytes):
+                    if strobe >> n & 1:
+                        memory[span.start + n] = data >> 8 * n & 0xFF
+                log.writes.append((cycle, address))
+            else:
+                word = int.from_bytes(memory[span].tobytes(), "little")
+        ctx.set(self.port.rsp.payload, word)
+
+    def sampled(self, cycle, values, log):
+        """Note what the unit offered in this cycle."""
+        valid, request = values[0], tuple(values[1:])
+        if self.stalled is not None:
+            assert valid, f"{self.name}: valid fell while stalled"
+            assert request == self.stalled, f"{self.name}: request changed while stalled"
+        self.stalled = request if valid and not self.ready else None
+        if valid and self.ready:
+            self.pending.append((cycle + self.latency, *request))
+            if not request[1]:
+                log.reads.setdefault(self.name, []).append((cycle, request[0]))
+
+
+def run_commands(unit, matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0.0,
+                 add_p=1.0, latency=3, semaphores=None, expect_fault=False, after=40,
+                 abort_at=None):
+    """Run commands on a ``TensorUnit`` until all are done; return a ``Result``.
+
+    ``semaphores(cycle)`` returns the values of the semaphores by number. Checks results, the order
+    of completions, additions, and the stability of stalled streams.
+    """
+    config, port = matrices.config, unit.port
+    rng = random.Random(seed)
+    log = Result(memory=matrices.memory.copy())
+    ports = [_Port(name, getattr(unit, name), rng, accept_p, delay_p, latency)
+             for name in ("activation", "weight", "output")]
+    layout = IssuedCommand(GEMM)
+    waiting = deque(enumerate(commands))
+
+    async def bench(ctx):
+        offered, stalled_add, finished = None, None, None
+        reached = {"a": 0, "b": 0}
+        views = {"a": unit.a_view, "b": unit.b_view}
+        scalars = [port.cmd.ready, port.done.valid, port.done.p.fault.cause,
+                   port.done.p.fault.address, port.done.p.fault.info, port.add.valid,
+                   port.add.p.semaphore, port.add.p.amount, port.activity, port.begin,
+                   port.begin_index, port.quiet,
+                   views["a"].semaphore, views["a"].threshold,
+                   views["b"].semaphore, views["b"].threshold]
+        signals = scalars + [signal for one in ports for signal in one.signals()]
+        for cycle in range(timeout):
+            if offered is None and waiting:
+                offered, values = waiting.popleft()
+                word = HEADER.pack({"opcode": Opcode.GEMM, "slots": GEMM.slots}) | GEMM.pack(values)
+                ctx.set(port.cmd.payload.as_value(),
+                        layout.const({"index": 100 + offered}).as_bits() | word)
+            ctx.set(port.cmd.valid, offered is not None)
+            ctx.set(port.abort, abort_at is not None and cycle >= abort_at)
+            add_ready = rng.random() < add_p
+            ctx.set(port.add.ready, add_ready)
+            for name, view in views.items():
+                ctx.set(view.reached, reached[name])
+            for one in ports:
+                one.drive(ctx, cycle, log.memory, config.word_bytes, log)
+
+            _, _, *values = await ctx.tick().sample(*signals)
+            (cmd_ready, done, cause, address, info, add_valid, semaphore, amount, activity, begin,
+             index, quiet, *looks) = values[:len(scalars)]
+            for n, one in enumerate(ports):
+                one.sampled(cycle, values[len(scalars) + 5 * n:len(scalars) + 5 * n + 5], log)
+            current = semaphores(cycle) if semaphores else {}
+            for n, name in enumerate("ab"):
+                number, threshold = looks[2 * n:2 * n + 2]
+                distance = current.get(number, 0) - threshold & (1 << config.semaphore_width) - 1
+                reached[name] = not number or not distance >> (config.semaphore_width - 1)
+            assert quiet
+            log.activity.append(activity)
+            if offered is not None and cmd_ready:
+                log.accepted.append(cycle)
+                offered = None
+            if begin:
+                log.begins.append((cycle, index))
+            add = (semaphore, amount)
+            assert stalled_add in (None, add), "add changed while stalled"
+            assert add_valid or stalled_add is None, "add fell while stalled"
+            stalled_add = add if add_valid and not add_ready else None
+            if add_valid and add_ready:
+                log.adds.append((cycle, *add))
+            if done:
+                assert finished is None, "done after the last one"
+                log.done.append((cycle, FaultCause(cause), address, info))
+                assert len(log.done) <= len(log.accepted), "done without a command"
+                if len(log.done) == len(commands) or cause:
+                    finished = cycle
+            log.cycles = cycle + 1
+            if finished is not None and cycle >= finished + after:
+                return
+            if abort_at is not None and cycle > abort_at + after:
+                return
+        raise AssertionError(f"{len(log.done)} of {len(commands)} commands done "
+                             f"after {timeout} cycles")
+
+    sim = Simulator(unit)
+    sim.add_clock(1e-9)
+    sim.add_testbench(bench)
+    sim.run()
+    if abort_at is None and not expect_fault:
+        _check(matrices, commands, log)
+    return log
+
+
+def _check(matrices, commands, log):
+    assert [entry[1] for entry in log.done] == [FaultCause.NONE] * len(commands)
+    wrong = {at: (int(log.memory[at]), value) for at, value in matrices.expected.items()
+             if log.memory[at] != value}
+    assert not wrong, f"{len(wrong)} bytes wrong: {list(wrong.items())[:4]}"
+    assert [index for _, index in log.begins] == [100 + n for n in range(len(commands))]
+
+    # Additions of a command precede its end, and are what its fields say.
+    totals = {}
+    for _, number, amount in log.adds:
+        totals[number] = totals.get(number, 0) + amount
+    expected = {}
+    for values in commands:
+        blocks = -(-values["columns"] // matrices.config.lanes)
+        written = values["rows"] * -(-blocks // values["tile_blocks"])
+        for name, amount in (("release", 1), ("out", 0 if values["hold"] else written)):
+            number = values.get(f"{name}_semaphore", 0)
+            if number and amount:
+                expected[number] = expected.get(number, 0) + amount
+    assert totals == expected
+    assert not log.adds or log.adds[-1][0] < log.done[-1][0]
+    assert log.activity[-1] == Activity.IDLE
