@@ -19,7 +19,7 @@ from .model_engines import Blocked, ModelEngines
 __all__ = ["ModelPlatform"]
 
 _RUN_SECONDS = 0.1     #: ``run`` returns after about so long, so that callers stay responsive
-_SLVERR = 2
+_SLVERR, _DECERR = 2, 3
 _SEMAPHORE_ACTIVITY = 2
 
 
@@ -72,10 +72,8 @@ class ModelPlatform(Platform):
     def _reset(self):
         """What ``control.reset`` does."""
         self._rings = [_Ring() for _ in range(self.config.rings)]
-        for register in CLUSTER.registers:
-            if register.name.startswith("ring_"):
-                for index in range(register.count):
-                    self._written.pop(register.address(index), None)
+        for index in range(CLUSTER["ring_tail"].count):
+            self._written.pop(CLUSTER["ring_tail"].address(index), None)
         self._engines = ModelEngines(self.config, self._memory, self._bytes)
         self._states = {engine: {} for engine in Engine}
         self._indices = dict.fromkeys(Engine, 0)
@@ -157,12 +155,14 @@ class ModelPlatform(Platform):
         if offset not in self._registers:
             raise RegisterAccessError(offset, "write", _SLVERR)
         register, _ = self._registers[offset]
+        if all(field.access is Access.RO for field in register.fields):
+            raise RegisterAccessError(offset, "write", _SLVERR)
         if register.name == "control":
             if register.unpack(value)["reset"]:
                 self._reset()
         elif register.name == "irq_status":
             self._irq_status &= ~value
-        elif register.fields[0].access is Access.RW:
+        else:
             mask = sum(field.mask for field in register.fields)
             self._written[offset] = value & mask
 
@@ -183,7 +183,7 @@ class ModelPlatform(Platform):
         for slot in range(count):
             address = base + (self._rings[number].head + slot) % slots * SLOT_BYTES
             if address + SLOT_BYTES > self.memory_bytes:
-                raise Fault(FaultCause.FETCH, Engine.CONTROL, address=address, info=3)
+                raise Fault(FaultCause.FETCH, Engine.CONTROL, address=address, info=_DECERR)
             data += self._memory[address:address + SLOT_BYTES].tobytes()
         return data
 

@@ -1,6 +1,6 @@
 """Which commands the hardware refuses, and how it says so."""
 
-from xpu_rtl.address_map import OFFSET_WIDTH, SPACE_LSB, Space, SystemAddress
+from xpu_rtl.address_map import OFFSET_WIDTH, SPACE_LSB, Space
 from xpu_rtl.command.formats import ALL_FORMATS, HEADER, Engine, FaultCause, Opcode
 
 __all__ = ["Fault", "check_copy", "check_gemm", "check_slot"]
@@ -81,7 +81,7 @@ def _row_fault(config, command, engine, memory_bytes, row):
         if not 0 <= offset <= size - row_bytes:
             return Fault(FaultCause.BAD_ADDRESS, engine, address=address)
         if in_gm and offset + row_bytes > memory_bytes:
-            bus_address = max(offset, memory_bytes)
+            bus_address = max(offset & -config.bus_bytes, memory_bytes)
     if bus_address is not None:
         cause = FaultCause.BUS_READ if load else FaultCause.BUS_WRITE
         return Fault(cause, engine, address=bus_address, info=_DECERR)
@@ -125,11 +125,14 @@ def check_gemm(config, command):
             spans["scale"] = 4 * blocks * lanes
     if command["b_zero_point_vector"]:
         spans["b_zero_point"] = blocks * lanes
-    for name, span in spans.items():
+    for name in spans:
         address = command[f"{name}_address"]
-        if address % word or address + span > config.sm_bytes:
-            raise Fault(FaultCause.BAD_ADDRESS, engine,
-                        address=SystemAddress(Space.SM, address).encode())
+        if address % word or address >= config.sm_bytes:
+            raise Fault(FaultCause.BAD_ADDRESS, engine, address=address)
     for name in ("a_pitch", "b_pitch", "b_block_pitch", "out_pitch"):
         if command[name] % word:
             raise Fault(FaultCause.BAD_ADDRESS, engine, address=command[name])
+    for name, span in spans.items():       # the hardware notices when it gets there
+        address = command[f"{name}_address"]
+        if address + span > config.sm_bytes:
+            raise Fault(FaultCause.BAD_ADDRESS, engine, address=address + span - word)
