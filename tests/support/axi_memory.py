@@ -4,6 +4,7 @@ import random
 from collections import deque
 
 from amaranth import Value
+
 from xpu_rtl.common.axi import AxiAddress, AxiReadBeat, AxiWriteBeat, AxiWriteResponse, Resp
 
 __all__ = ["AxiMemory"]
@@ -12,9 +13,9 @@ __all__ = ["AxiMemory"]
 class AxiMemory:
     """``size`` bytes at address ``base``, served to one manager or several.
 
-    Add ``read_process(port)`` and ``write_process(port)`` as background testbenches; ``port`` is the
-    manager's ``AxiReadPort`` or ``AxiWritePort``. The bytes are ``data`` (a ``bytearray``). Each
-    broken AXI rule, and each access outside the memory, raises ``AssertionError``.
+    Add ``read_process(port)`` and ``write_process(port)`` as background testbenches; ``port`` is
+    the manager's ``AxiReadPort`` or ``AxiWritePort``. The bytes are ``data`` (a ``bytearray``).
+    Each broken AXI rule, and each access outside the memory, raises ``AssertionError``.
 
     Parameters
     ----------
@@ -41,14 +42,14 @@ class AxiMemory:
     ----------
     read_errors, write_errors : dict
         Response codes by beat address. A write burst answers with the code of any of its beats.
-    cycle : int
-        Cycles seen by the slowest process.
     reads, writes : list
         ``(cycle, address, beats)`` of each AR, AW transfer.
     read_cycles, write_cycles, response_cycles : list
         Cycle of each R, W, B transfer.
     outstanding : int
         Bursts offered and not yet fully answered, reads and writes together.
+    strobes_written : int
+        Bytes written.
     """
 
     def __init__(self, size, *, base=0, width, latency=1, jitter=0, ready_p=1.0, valid_p=1.0,

@@ -1,4 +1,4 @@
-"""Everything around one DMA engine in ``amaranth.sim``: commands, memories, semaphores, monitors."""
+"""Everything around one DMA engine in ``amaranth.sim``: commands, memories, monitors."""
 
 import random
 from collections import deque
@@ -6,6 +6,7 @@ from collections import deque
 import numpy as np
 from amaranth import Value
 from amaranth.sim import Simulator
+
 from support.axi_memory import AxiMemory
 from xpu_rtl.address_map import Space, SystemAddress
 from xpu_rtl.command.formats import DMA_COPY, Opcode

@@ -18,7 +18,7 @@ class LandingTracker(wiring.Component):
     Every write's tag waits for its response. A row whose last word has landed adds 1 to the
     command's progress semaphore. While the ``add`` stream is stalled, rows accumulate and leave as
     one larger add. A command completes when its last word has landed and its adds are accepted;
-    until then the next command's landings wait (in the tag buffer, not on the scratchpad).
+    until then the next command's rows wait (in the tag buffer, not on the scratchpad).
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class LandingTracker(wiring.Component):
     ------
     Latency: 2 cycles from ``landed`` to the row's add and (without progress semaphore) to
     ``completed`` (``LATENCY``).
-    Throughput: one word per cycle; the last word of a command takes 2 cycles if it adds.
+    Throughput: one word per cycle; one command of a single word that adds per 2 cycles.
     Backpressure: full; ``DEPTH`` tags.
     Combinational paths: none.
     Reset: emptied.
@@ -80,7 +80,7 @@ class LandingTracker(wiring.Component):
         tag = tags.o.p
         m.d.comb += [
             self.completed.eq(closing & ~add_valid & (pending == 0)),
-            retire.eq((ready_tags != 0) & (~closing | self.completed)),
+            retire.eq((ready_tags != 0) & (~closing | self.completed | ~tag.row_last)),
             tags.o.ready.eq(retire),
             counted.eq(retire & tag.row_last & (tag.semaphore != 0)),
             self.payload_bytes.eq(Mux(retire, tag.bytes, 0)),
@@ -88,8 +88,8 @@ class LandingTracker(wiring.Component):
             self.add.valid.eq(add_valid), self.add.payload.eq(add),
         ]
         m.d.sync += ready_tags.eq(ready_tags + self.landed - retire)
-        with m.If(retire):
-            m.d.sync += closing.eq(tag.command_last)
+        with m.If(retire & tag.command_last):
+            m.d.sync += closing.eq(1)
         with m.Elif(self.completed):
             m.d.sync += closing.eq(0)
 

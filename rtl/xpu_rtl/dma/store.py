@@ -29,10 +29,10 @@ class StoreEngine(wiring.Component):
     ones. A command is done when all its write responses have come.
 
     A burst begins (AW and first W beat are offered in the same cycle, neither waits for the other)
-    only when its first beat is at hand and the AW before it is taken. All its other beats are then under way from the
-    scratchpad, which answers whatever AXI does and into a buffer that was reserved for them; so
-    a begun burst always ends, and nothing can deadlock, whichever channel the other side takes
-    first.
+    only when its first beat is at hand and the AW before it is taken. All its other beats are then
+    under way from the scratchpad, which answers whatever AXI does, into a buffer where they have
+    reserved places; so a begun burst always ends, and nothing can deadlock, whichever channel the
+    other side takes first.
 
     A row outside its memory stops the engine before a byte of it is read; rows before it are
     written. A write error stops it too, and the report names the burst. A burst under way gets its
