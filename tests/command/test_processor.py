@@ -1,7 +1,6 @@
 """The whole command processor with behavioural engines."""
 
 from support.command_rig import CommandRig, encode
-
 from xpu_rtl.command.formats import Opcode
 from xpu_rtl.configs import get_config
 from xpu_rtl.contract import contract_hash

@@ -47,7 +47,7 @@ class RingFetcher(wiring.Component):
 
     Timing
     ------
-    Latency: 3 cycles from a change of ``tail`` to ``bus.ar.valid`` (``LATENCY``) when idle; none
+    Latency: 2 cycles from a change of ``tail`` to ``bus.ar.valid`` (``LATENCY``) when idle; none
     from ``bus.r`` to ``beats``.
     Throughput: one beat per cycle.
     Backpressure: full.
@@ -55,7 +55,7 @@ class RingFetcher(wiring.Component):
     Reset: everything but the address; refused while ``quiet`` is low.
     """
 
-    LATENCY = 3
+    LATENCY = 2
 
     def __init__(self, config: XpuConfig):
         self._config = config

@@ -12,6 +12,7 @@ from ..csr.bank import CsrBank
 from ..csr.maps import CLUSTER, ID, VERSION
 from ..params import XpuConfig
 from .dispatch import EngineDispatch
+from .fetch import RingFetcher
 from .fetch_arbiter import FetchArbiter
 from .formats import DMA_COPY, GEMM, Engine
 from .monitor import EngineMonitor
@@ -75,7 +76,7 @@ class CommandProcessor(wiring.Component):
     Reset: everything; semaphores take ``config.semaphores`` cycles more.
     """
 
-    doorbell_latency = AxiLiteTarget.WRITE_LATENCY + 3
+    doorbell_latency = AxiLiteTarget.WRITE_LATENCY + RingFetcher.LATENCY
 
     def __init__(self, config: XpuConfig):
         self._config = config

@@ -72,7 +72,8 @@ class CsrBank(wiring.Component):
 
     def __init__(self, block: RegisterBlock, names, *, index=None):
         self._block = block
-        self._registers = tuple(block[name] for name in names)
+        by_name = {reg.name: reg for reg in block.registers}
+        self._registers = tuple(by_name[name] for name in names)
         self._index = index
         members = {"bus": In(CsrBus(block.addr_width))}
         for reg in self._registers:
