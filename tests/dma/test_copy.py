@@ -134,6 +134,19 @@ def test_single_beat_rows_limited_only_by_outstanding_bursts(load):
 
 
 @BOTH
+def test_no_more_bursts_than_allowed(load):
+    """The memory model counts them; short bursts first, then several bursts per row."""
+    config = dataclasses.replace(get_config("slice"), max_bursts=4)
+    source, destination = ends(load, 0, 0)
+    rig = make_rig(config, load=load, memory={"latency": 60})
+    rig.run([copy(source, destination, 16, rows=12, source_pitch=16, destination_pitch=16),
+             copy(source, destination, 4 * 1024 - 8, rows=2, destination_pitch=4096)])
+    check_moved(rig)
+    late = (rig.memory.reads if load else rig.memory.writes)[4]
+    assert late[0] >= 60
+
+
+@BOTH
 @pytest.mark.parametrize(("source_lane", "destination_lane", "row_bytes"), [
     (0, 8, 16), (8, 0, 16), (8, 4, 16), (3, 12, 50), (12, 3, 50), (5, 5, 64), (15, 0, 33)])
 def test_cycles_per_misaligned_row(load, source_lane, destination_lane, row_bytes):

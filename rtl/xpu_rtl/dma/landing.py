@@ -79,12 +79,12 @@ class LandingTracker(wiring.Component):
         pending = Signal(16)    # a command has at most 65,535 rows, so it cannot overflow
         tag = tags.o.p
         m.d.comb += [
-            self.completed.eq(closing & ~add_valid & (pending == 0)),
+            self.completed.eq(closing & ~add_valid),
             retire.eq((ready_tags != 0) & (~closing | self.completed | ~tag.row_last)),
             tags.o.ready.eq(retire),
             counted.eq(retire & tag.row_last & (tag.semaphore != 0)),
             self.payload_bytes.eq(Mux(retire, tag.bytes, 0)),
-            self.idle.eq((tags.level == 0) & ~closing & ~add_valid & (pending == 0)),
+            self.idle.eq((tags.level == 0) & ~closing & ~add_valid),
             self.add.valid.eq(add_valid), self.add.payload.eq(add),
         ]
         m.d.sync += ready_tags.eq(ready_tags + self.landed - retire)
@@ -93,7 +93,8 @@ class LandingTracker(wiring.Component):
         with m.Elif(self.completed):
             m.d.sync += closing.eq(0)
 
-        # All that is pending belongs to `semaphore`: the next command waits in `closing`.
+        # All that is pending belongs to `semaphore`: the next command waits in `closing`. Rows are
+        # pending only while an add is offered.
         semaphore = Signal(8, reset_less=True)
         with m.If(counted):
             m.d.sync += semaphore.eq(tag.semaphore)
