@@ -49,8 +49,8 @@ class TensorCompute(wiring.Component):
 
     Timing
     ------
-    Latency: ``lanes + START_LATENCY`` cycles from the acceptance of a command to its first row in
-    the array, plus the scratchpad's latency, if nothing else runs and K is at least ``lanes``.
+    Latency: ``start_latency(config)`` cycles, plus the scratchpad's latency, from the acceptance of
+    a command to its first row in the array, if nothing else runs and K is at least ``lanes``.
     Throughput: a pass takes max(rows, lanes) cycles; no idle cycle between passes, tiles and
     commands whose operands arrive in time.
     Backpressure: full.
@@ -58,8 +58,6 @@ class TensorCompute(wiring.Component):
     the memories; requests are registered.
     Reset: idle; memories are undefined until written.
     """
-
-    START_LATENCY = 7
 
     def __init__(self, config: XpuConfig):
         self._config = config
@@ -72,6 +70,11 @@ class TensorCompute(wiring.Component):
             "add": In(stream.Signature(SemaphoreAdd())), "done": In(1),
             "fault": In(1), "fault_address": In(32), "settled": In(1),
         })
+
+    @staticmethod
+    def start_latency(config):
+        """The weights, and five stages: tile, pass, request, buffer, shadow block."""
+        return config.lanes + 5
 
     def elaborate(self, platform):
         m = Module()

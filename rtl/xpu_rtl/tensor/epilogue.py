@@ -61,6 +61,8 @@ class Epilogue(wiring.Component):
         Byte offset of the offence.
     busy : Out(1)
         A tile is inside. Low after a fault.
+    settled : Out(1)
+        Every word begun is written, every tile read out is finished; computing ones may be inside.
     conflict : Out(1)
         Held back by a scratchpad bank.
 
@@ -89,7 +91,8 @@ class Epilogue(wiring.Component):
             "acc": Out(AccumulatorPort(config)), "released": Out(1),
             "param": Out(ScratchpadPort(config)), "output": Out(ScratchpadPort(config)),
             "add": Out(stream.Signature(SemaphoreAdd())), "done": Out(1),
-            "fault": Out(1), "fault_address": Out(32), "busy": Out(1), "conflict": Out(1),
+            "fault": Out(1), "fault_address": Out(32), "busy": Out(1),
+            "settled": Out(1), "conflict": Out(1),
         })
 
     def elaborate(self, platform):
@@ -109,7 +112,7 @@ class Epilogue(wiring.Component):
             loader.r_block.eq(drain.param_block), loader.r_row.eq(drain.param_row),
             loader.stop.eq(drain.fault), self.released.eq(drain.released),
             completion.word.eq(drain.word), completion.written.eq(self.output.rsp.valid),
-            self.done.eq(completion.done),
+            self.done.eq(completion.done), self.settled.eq(completion.quiet),
             self.conflict.eq(self.param.waiting | self.output.waiting),
         ]
 

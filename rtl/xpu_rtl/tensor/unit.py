@@ -53,6 +53,11 @@ class TensorUnit(wiring.Component):
             "a_view": Out(SemaphoreView(config)), "b_view": Out(SemaphoreView(config)),
         })
 
+    @staticmethod
+    def start_latency(config):
+        """See ``TensorCompute``."""
+        return TensorCompute.start_latency(config)
+
     def elaborate(self, platform):
         m = Module()
         flipped, connect = wiring.flipped, wiring.connect
@@ -75,6 +80,6 @@ class TensorUnit(wiring.Component):
         m.d.comb += [
             epilogue.computed.eq(compute.computed), compute.released.eq(epilogue.released),
             compute.done.eq(epilogue.done), compute.fault.eq(epilogue.fault),
-            compute.fault_address.eq(epilogue.fault_address), compute.settled.eq(~epilogue.busy),
+            compute.fault_address.eq(epilogue.fault_address), compute.settled.eq(epilogue.settled),
         ]
         return m
