@@ -10,6 +10,8 @@ from xpu_rtl.scratchpad.arbiter import AGE_LIMIT, BankArbiter, max_wait
 from xpu_rtl.scratchpad.requesters import REQUESTERS, Requester
 
 TINY = get_config("tiny")
+MOST = tuple(Requester(f"r{i}", reads=True, writes=True, priority=i in (2, 9, 10))
+             for i in range(BankArbiter.MAX_REQUESTERS))
 TWO_PRIORITIES = (
     Requester("a", reads=True, writes=False, priority=True),
     Requester("b", reads=True, writes=True),
@@ -44,8 +46,8 @@ class Ranking:
         return granted
 
 
-@pytest.mark.parametrize("requesters", [REQUESTERS, TWO_PRIORITIES, REQUESTERS[:1]],
-                         ids=["cluster", "two_priorities", "single"])
+@pytest.mark.parametrize("requesters", [REQUESTERS, TWO_PRIORITIES, MOST, REQUESTERS[:1]],
+                         ids=["cluster", "two_priorities", "most", "single"])
 @pytest.mark.parametrize(("banks", "ask"), [(1, 1.0), (1, 0.7), (2, 0.9), (4, 0.9), (4, 0.3)])
 def test_matches_ranking(requesters, banks, ask):
     dut = BankArbiter(TINY, requesters)
@@ -84,7 +86,7 @@ def test_refused_parameters():
     with pytest.raises(ValueError, match="requesters"):
         BankArbiter(TINY, ())
     with pytest.raises(ValueError, match="requesters"):
-        BankArbiter(TINY, [Requester(f"r{i}", True, True) for i in range(AGE_LIMIT + 1)])
+        BankArbiter(TINY, (*MOST, Requester("another", reads=True, writes=True)))
     with pytest.raises(ValueError, match="name"):
         Requester("not a name", reads=True, writes=True)
     with pytest.raises(ValueError, match="idle"):

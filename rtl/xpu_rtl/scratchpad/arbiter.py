@@ -36,7 +36,7 @@ class BankArbiter(wiring.Component):
     config : XpuConfig
         Number of banks.
     requesters : tuple of Requester
-        At least one, at most ``AGE_LIMIT``.
+        At least one, at most ``MAX_REQUESTERS``.
 
     Members
     -------
@@ -58,9 +58,12 @@ class BankArbiter(wiring.Component):
     Reset: ages zero; ranking by position.
     """
 
+    MAX_REQUESTERS = AGE_LIMIT // 2
+
     def __init__(self, config: XpuConfig, requesters):
-        if not 1 <= len(requesters) <= AGE_LIMIT:
-            raise ValueError(f"requesters must be 1 to {AGE_LIMIT}, not {len(requesters)}")
+        if not 1 <= len(requesters) <= self.MAX_REQUESTERS:
+            raise ValueError(
+                f"requesters must be 1 to {self.MAX_REQUESTERS}, not {len(requesters)}")
         self._config, self._requesters = config, tuple(requesters)
         count = len(self._requesters)
         super().__init__({
@@ -88,8 +91,9 @@ class BankArbiter(wiring.Component):
             later = Signal(name=f"later_{i}_{j}")  # i was granted later than j
             yields = Signal(name=f"yields_{i}_{j}")  # i ranks below j
             above = int(self._requesters[i].priority) - int(self._requesters[j].priority)
-            # Among aged accesses, and within a priority, the later one yields.
-            tie = later if above == 0 else Mux(aged[i], later, int(above < 0))
+            # A priority requester cannot age: each other one precedes it at most once, by age or by
+            # turn, in AGE_LIMIT cycles. So if both are aged, both have no priority.
+            tie = later if above == 0 else int(above < 0)
             m.d.comb += [
                 clash.eq(self.valid[i] & self.valid[j] & (self.bank[i] == self.bank[j])),
                 yields.eq(Mux(aged[i] == aged[j], tie, aged[j])),
