@@ -14,6 +14,7 @@ _LANES = {"load": "#3d7ebf", "tensor": "#e08a1e", "store": "#4c9f70"}
 _WIDTH = 16                      # of the picture, in inches
 _COLUMNS, _ROWS = 30, 5          # digits shown in held-out order
 _NARROW = 0.06                   # a layer of a smaller share of the cycles has a short label
+_LONG = 0.005                    # a command of a larger share of the cycles begins with a line
 _WRONG_COLUMNS = 7               # digits shown of those read wrongly
 
 
@@ -120,12 +121,15 @@ def _draw_wrong(axes, images, labels, predictions):
 def _draw_timeline(axes, run):
     lanes = list(_LANES)
     starts = [0, *itertools.accumulate(layer.cycles for layer in run.layers)]
-    for start, layer in zip(starts, run.layers, strict=False):
-        for event in layer.events:
-            if event.engine in _LANES:
-                axes.broken_barh([(start + event.begin, event.end - event.begin + 1)],
-                                 (lanes.index(event.engine) - 0.32, 0.64),
-                                 facecolor=_LANES[event.engine], edgecolor="white", linewidth=0.4)
+    for lane, engine in enumerate(lanes):
+        bars = [(start + event.begin, event.end + 1 - event.begin)
+                for start, layer in zip(starts, run.layers, strict=False)
+                for event in layer.events if event.engine == engine]
+        # Unsnapped, a pixel shows which share of its cycles short commands take.
+        axes.broken_barh(_merge(bars), (lane - 0.32, 0.64), facecolor=_LANES[engine], linewidth=0,
+                         snap=False)
+        long = [begin for begin, length in bars if length > _LONG * starts[-1]]
+        axes.vlines(long, lane - 0.32, lane + 0.32, color="white", linewidth=1)
     for start in starts:
         axes.axvline(start, color=_GREY, linewidth=0.8, linestyle=(0, (4, 3)))
     for number, (start, layer) in enumerate(zip(starts, run.layers, strict=False), 1):
@@ -147,6 +151,18 @@ def _draw_timeline(axes, run):
     for side, spine in axes.spines.items():
         spine.set_visible(side == "bottom")
         spine.set_color(_RULE)
+
+
+def _merge(bars):
+    """Join (begin, length) that touch or overlap, as a command may begin before the last ends."""
+    merged = []
+    for begin, length in sorted(bars):
+        if merged and begin <= sum(merged[-1]):
+            first = merged[-1][0]
+            merged[-1] = (first, max(sum(merged[-1]), begin + length) - first)
+        else:
+            merged.append((begin, length))
+    return merged
 
 
 def _draw_layers(axes, run):
