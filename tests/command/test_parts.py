@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from itertools import pairwise
 
 import pytest
 from amaranth.sim import Simulator
@@ -79,7 +80,7 @@ def test_queue_latency_and_contents(config, fmt):
     sim.run()
     first = fmt.slots * config.slot_beats
     assert seen[0] - entered[first - 1] == dut.latency
-    assert {b - a for a, b in zip(seen[1:], seen[2:], strict=False)} == {first + 2}
+    assert {b - a for a, b in pairwise(seen[1:])} == {first + 2}
 
 
 def test_queue_does_not_offer_when_halted():

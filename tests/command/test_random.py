@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from itertools import zip_longest
 
 import pytest
 
@@ -16,13 +17,11 @@ NARROW = dataclasses.replace(TINY, semaphore_width=20)
 async def play(ctx, rig, streams, *, log2_slots):
     for ring in range(len(streams)):
         await rig.open_ring(ctx, ring, log2_slots=log2_slots)
-    turns = [(ring, slots) for ring, stream in enumerate(streams) for slots in stream.encoded()]
-    if len(streams) > 1:    # alternate between the rings
-        by_ring = [stream.encoded() for stream in streams]
-        turns = [(ring, slots) for step in zip(*by_ring, strict=True)
-                 for ring, slots in enumerate(step)]
-    for ring, slots in turns:
-        await rig.submit(ctx, [slots], ring)
+    chunks = [[slots[n:n + 5] for n in range(0, len(slots), 5)]
+              for slots in (stream.encoded() for stream in streams)]
+    for step in zip_longest(*chunks, fillvalue=()):     # alternate between the rings
+        for ring, commands in enumerate(step):
+            await rig.submit(ctx, commands, ring)
     await rig.until_idle(ctx)
     read = rig.registers.read
     totals = {}
@@ -53,7 +52,7 @@ def test_against_the_interpreter(seed, config, latency, memory):
     stream = random_stream(rng, config, 60)
 
     async def host(ctx, rig):
-        await play(ctx, rig, [stream], log2_slots=3)
+        await play(ctx, rig, [stream], log2_slots=4)
 
     CommandRig(config, seed=seed, latency=latency, accept_p=rng.choice((1.0, 0.4)),
                memory=memory).run(host)

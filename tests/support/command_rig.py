@@ -71,17 +71,19 @@ class CommandRig:
         await self.registers.write(ctx, "ring_tail", self.tails[ring], ring)
 
     async def submit(self, ctx, commands, ring=0):
-        """Write encoded commands as room permits, ringing the doorbell after each."""
-        for slots in commands:
-            for _ in range(1000):
-                head = await self.registers.read(ctx, "ring_head", ring)
-                used = (self.tails[ring] - head) % self.slots[ring]
-                if used + len(slots) < self.slots[ring]:
-                    break
-            else:
-                raise AssertionError("no room in the ring")
-            self.put(slots, ring)
-            await self.doorbell(ctx, ring)
+        """Write encoded commands, as many per doorbell as there is room for."""
+        waiting = list(commands)
+        for _ in range(3000):
+            if not waiting:
+                return
+            head = await self.registers.read(ctx, "ring_head", ring)
+            rung = self.tails[ring]
+            while waiting and ((self.tails[ring] - head) % self.slots[ring] + len(waiting[0])
+                               < self.slots[ring]):
+                self.put(waiting.pop(0), ring)
+            if self.tails[ring] != rung:
+                await self.doorbell(ctx, ring)
+        raise AssertionError("no room in the ring")
 
     async def until(self, ctx, condition, what, *, limit=None):
         """Step until ``condition()`` holds."""

@@ -74,7 +74,7 @@ class Stream:
 
 def random_stream(rng, config, length, *, semaphores=None, fences=True):
     """Make a stream whose waits are for earlier commands only, and below half the range."""
-    numbers = list(semaphores or range(1, config.semaphores))
+    everything = numbers = list(semaphores or range(1, config.semaphores))
     modulus = 1 << config.semaphore_width
     totals = dict.fromkeys(numbers, 0)
     epoch = dict(totals)        # totals at the last fence
@@ -85,7 +85,8 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
 
     for _ in range(length):
         choices = [Opcode.DMA_LOAD, Opcode.DMA_STORE, Opcode.GEMM, Opcode.NOP]
-        room = max(totals[n] - epoch[n] for n in numbers) < modulus // 4
+        numbers = rng.sample(everything, 3) if rng.random() < 0.2 else numbers   # reuse a few
+        room = max(totals[n] - epoch[n] for n in everything) < modulus // 4
         if fences and (not room or rng.random() < 0.08):
             epoch = dict(totals)
             commands.append((Opcode.FENCE, {"sequence": rng.getrandbits(32)}))
@@ -95,7 +96,7 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
         for n in (0, 1):
             if rng.random() < 0.4:
                 number = rng.choice(numbers)
-                real = rng.randint(epoch[number], totals[number])
+                real = rng.choice((totals[number], rng.randint(epoch[number], totals[number])))
                 fields |= {f"wait{n}_semaphore": number, f"wait{n}_value": real % modulus,
                            f"wait{n}_real": real}
         for n in (0, 1):
