@@ -40,7 +40,7 @@ class Requantizer(wiring.Component):
     For each lane ``saturate(round_half_even(float32(acc) * scale) + zero_point)``, bit for bit as
     binary32 arithmetic with rounding to nearest even gives it: ``acc`` is rounded to 24 significant
     bits, the product is rounded to 24 significant bits, then to an integer. With a subnormal scale
-    the product is below 2**-94 and rounds to zero; a product beyond float32 saturates. The sign bit
+    the product is below 2**-95 and rounds to zero; a product beyond float32 saturates. The sign bit
     of a scale is ignored; a scale that is infinite or not a number counts as a huge one.
 
     Rounding the product twice differs from rounding it once only next to n + 1/2, where float32
@@ -139,16 +139,17 @@ class Requantizer(wiring.Component):
 
         # Stage 2: round the magnitude to 24 bits: drop as many bits as the top byte is long.
         below = smear(magnitude[24:], "below")  # 2**drop - 1
-        drop, odd, rounded = named(4, "drop"), named(1, "odd"), named(32, "rounded")
+        drop, kept, rounded = named(4, "drop"), named(24, "kept"), named(25, "rounded")
         m.d.comb += drop.eq(8)
         for bits in reversed(range(8)):
             with m.If(~below[bits]):
                 m.d.comb += drop.eq(bits)
-        unit = named(9, "unit")  # bit of weight one after the drop, none if nothing is dropped
+        first, rest = named(8, "first"), named(1, "rest")  # of what is dropped
         m.d.comb += [
-            unit.eq(Cat(Const(0, 1), below) & ~Cat(below, Const(0, 1))),
-            odd.eq((magnitude & unit).any()),
-            rounded.eq((magnitude + below[1:] + odd) >> drop),
+            first.eq(below & ~Cat(below[1:], Const(0, 1))),
+            rest.eq((magnitude & below[1:]).any()),
+            kept.eq(magnitude >> drop),
+            rounded.eq(kept + ((magnitude & first).any() & (rest | kept[0]))),
         ]
         exponent = named(8, "exponent")
         m.d.comb += exponent.eq(scale[23:])
@@ -183,12 +184,18 @@ class Requantizer(wiring.Component):
         sticky = register(4, "sticky", 1, (placed & lost).any())
         negative = register(4, "negative", 1, negative)
 
-        # Stage 5: round. `finer` is the half unit less one: what lies below it cannot matter.
+        # Stage 5: round. Half a unit in the last place of the product is `finer + 1`, one bit.
         finer = smear(whole, "finer")
         above, reaches = named(1, "above"), named(1, "reaches")
+        half_unit, larger = named(10, "half_unit"), named(_FRACTION - 1, "larger")
+        upto = named(_FRACTION - 1, "upto")  # half a unit and what lies below
         up = named(1, "up")
         m.d.comb += [
-            above.eq(Cat(sticky, fraction) > Cat(Const(0, 1), finer + 1)),
+            upto.eq(Cat(Const(1, 1), finer)),
+            half_unit.eq(upto & ~Cat(finer, Const(0, 1))),
+            larger.eq(fraction & ~upto),
+            above.eq(larger.any() | ((fraction & half_unit).any()
+                                     & ((fraction & finer).any() | sticky))),
             reaches.eq((fraction | finer).all()),
             up.eq(Mux(half, above | whole[0], reaches & whole[0])),
         ]
