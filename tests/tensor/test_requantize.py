@@ -120,7 +120,8 @@ def check(lanes, accs, scales, *, seed, **kwargs):
     expected = np.where(lane_signed, golden(accs, scales, zero_points.repeat(lanes), True),
                         golden(accs, scales, zero_points.repeat(lanes), False))
     wrong = np.flatnonzero((got.astype(np.int64) - expected) & 0xFF)
-    assert not len(wrong), [(accs[n], float(scales[n]).hex(), expected[n], got[n]) for n in wrong[:5]]
+    assert not len(wrong), [(int(accs[n]), float(scales[n]).hex(), int(expected[n]), int(got[n]))
+                            for n in wrong[:5]]
     return cycles
 
 
