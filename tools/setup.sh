@@ -31,7 +31,8 @@ choose() {
   done
 }
 python=$(choose || true)
-[ -n "$python" ] || fail "no Python of version 3.11 or later" python3 python3-venv
+[ -n "$python" ] || fail "no Python of version 3.11 or later${PYTHON:+ (PYTHON=$PYTHON)}" \
+  python3 python3-venv
 
 missing=()
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
