@@ -8,54 +8,77 @@ from .platforms import ENGINES
 
 __all__ = ["hang_error"]
 
-#: Semaphores a running command may wait for itself: (number, threshold) fields.
+#: Semaphores a command may wait for itself: (number, threshold) fields.
 _INNER_WAITS = {
     Opcode.DMA_STORE: (("progress_semaphore", "progress_value"),),
+    Opcode.DMA_LOAD: (),
     Opcode.GEMM: (("a_semaphore", "a_value"), ("b_semaphore", "b_value")),
 }
+_HEADER_WAITS = (("wait0_semaphore", "wait0_value"), ("wait1_semaphore", "wait1_value"))
+_ENGINES = {Opcode.DMA_LOAD: Engine.LOAD, Opcode.DMA_STORE: Engine.STORE,
+            Opcode.GEMM: Engine.TENSOR}
 
 
 def hang_error(work, cycles):
     """Return a ``HangError`` that describes the state of every engine."""
+    states, lines = {}, []
+    for name in ENGINES:
+        states[name], text = _engine(work, Engine[name.upper()])
+        lines.append(f"\n  {name}: {text}")
+    lines.append(f"\n  control: {_control(work)}")
+    operations = work.ring.operations
+    first = operations[0].name if operations else "a reset"
+    state = f"for {cycles} cycles" if work.platform.timed else "is possible"
+    return HangError(
+        f"no progress {state} in {first}, with {max(len(operations) - 1, 0)} later operations "
+        f"waiting; engines:{''.join(lines)}\ndev.reset() restores service", engines=states)
+
+
+def _engine(work, engine):
+    """Return an engine's state, and the same in words."""
+    # Here and not above: Amaranth takes a third of a second to import.
     from xpu_rtl.command.types import Activity
 
+    def mine(command):
+        return _ENGINES.get(command.opcode) is engine
+
     read, ring = work.read, work.ring
-    engines, lines = {}, []
-    for name in ENGINES:
-        number = Engine[name.upper()]
-        state = CLUSTER["engine_state"].unpack(read("engine_state", number))
-        index = read("engine_index", number)
-        command = ring.lookup(index)
-        if command is not None and _engine(command.opcode) != number:
-            command = None
-        activity = Activity(state["activity"]).name
-        info = {"activity": activity, "index": index, "command": command}
-        text = f"{name}: {activity}"
-        if command is not None:
-            text += f", last began command {index} ({command})"
-        waits = []
-        if state["waiting"]:
-            info["semaphore"], info["threshold"] = (state["semaphore"],
-                                                    read("engine_threshold", number))
-            info["value"] = read("semaphore", info["semaphore"])
-            waits.append(f"its next command waits until semaphore {info['semaphore']}, now "
-                         f"{info['value']}, reaches {info['threshold']}")
-        elif command is not None and activity == "SEMAPHORE":
-            for field, threshold in _INNER_WAITS.get(command.opcode, ()):
-                if command[field]:
-                    value = read("semaphore", command[field])
-                    waits.append(f"{field} {command[field]}, now {value}, counted from "
-                                 f"{command[threshold]}")
-        engines[name] = info
-        lines.append("; ".join([text, *waits]))
-    first = ring.operations[0].name if ring.operations else "a reset"
-    later = max(len(ring.operations) - 1, 0)
-    state = f"for {cycles} cycles" if work.platform.timed else "is possible"
-    message = (f"no progress {state} in {first}, with {later} later operations waiting; engines:"
-               + "".join(f"\n  {line}" for line in lines) + "\ndev.reset() restores service")
-    return HangError(message, engines=engines)
+    register = CLUSTER["engine_state"].unpack(read("engine_state", engine))
+    index = read("engine_index", engine)
+    command = ring.lookup(index)
+    if command is None or not mine(command):
+        index = command = None      # the last it began is complete
+    state = {"activity": Activity(register["activity"]).name, "index": index, "command": command}
+    parts = [state["activity"]]
+    if command is not None:
+        parts.append(f"last began command {index} ({command})")
+    if register["waiting"]:
+        state["semaphore"] = register["semaphore"]
+        state["threshold"] = read("engine_threshold", engine)
+        state["value"] = read("semaphore", register["semaphore"])
+        parts.append(f"its next command waits until semaphore {state['semaphore']}, now "
+                     f"{state['value']}, reaches {state['threshold']}")
+    elif state["activity"] == "SEMAPHORE":
+        # It waits within the command it began, or before it begins the next.
+        for number, candidate in ring.candidates(index, mine):
+            parts += [f"command {number} ({candidate.opcode.name}) waits for {wait}"
+                      for wait in _waits(work, candidate, _INNER_WAITS[candidate.opcode])]
+    return state, "; ".join(parts)
 
 
-def _engine(opcode):
-    return {Opcode.DMA_LOAD: Engine.LOAD, Opcode.DMA_STORE: Engine.STORE,
-            Opcode.GEMM: Engine.TENSOR, Opcode.LAUNCH: Engine.SIMD}.get(opcode, Engine.CONTROL)
+def _control(work):
+    """What the command processor has in hand, in words."""
+    index = (work.ring.read("issued") - 1) & 0xFFFF_FFFF
+    command = work.ring.lookup(index)
+    if command is None:
+        return "has decoded nothing that is outstanding"
+    parts = [f"last decoded command {index} ({command})"]
+    if command.opcode is Opcode.NOP:
+        parts += [f"it waits for {wait}" for wait in _waits(work, command, _HEADER_WAITS)]
+    return "; ".join(parts)
+
+
+def _waits(work, command, fields):
+    return [f"semaphore {command[number]}, now {work.read('semaphore', command[number])}, "
+            f"counted from {command[threshold]}"
+            for number, threshold in fields if command[number]]

@@ -144,3 +144,13 @@ class Ring:
             if position < len(operation.commands):
                 return operation.commands[position]
         return None
+
+    def candidates(self, index, accept):
+        """Return ``(index, command)`` of outstanding commands that ``accept`` likes: the one with
+        number ``index``, if it is among them, and the one that follows it, or else the first.
+        """
+        numbered = [((operation.first_index + position) & 0xFFFF_FFFF, command)
+                    for operation in self.operations
+                    for position, command in enumerate(operation.commands) if accept(command)]
+        found = next((n for n, (number, _) in enumerate(numbered) if number == index), None)
+        return numbered[:1] if found is None else numbered[found:found + 2]

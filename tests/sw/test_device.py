@@ -236,8 +236,16 @@ def test_a_hang_names_the_waiting_engine(dev):
 def test_a_hang_within_a_command_names_its_semaphores(dev):
     dev.submit([Command(Opcode.DMA_STORE, source=1 << 44, destination=1 << 20, row_bytes=4, rows=3,
                         progress_semaphore=2, progress_value=1)])
-    with pytest.raises(xpu.HangError, match=r"store: SEMAPHORE, last began command 0 \(DMA_STORE "
-                                            r".*progress_semaphore 2, now 0, counted from 1"):
+    with pytest.raises(xpu.HangError, match=r"store: SEMAPHORE; last began command 0 \(DMA_STORE "
+                                            r".*command 0 \(DMA_STORE\) waits for semaphore 2, "
+                                            r"now 0, counted from 1"):
+        dev.synchronize()
+
+
+def test_a_hang_of_the_command_processor_names_its_command(dev):
+    dev.submit([Command(Opcode.NOP, wait0_semaphore=3, wait0_value=9)])
+    with pytest.raises(xpu.HangError, match=r"control: last decoded command 0 \(NOP .*it waits for "
+                                            r"semaphore 3, now 0, counted from 9"):
         dev.synchronize()
 
 

@@ -29,6 +29,7 @@ class _Ring:
     def __init__(self):
         self.head = self.issued = self.completed = 0
         self.fault, self.fault_index = None, 0
+        self.blocked = False    # the command number ``issued`` is decoded and waits for ever
 
 
 class ModelPlatform(Platform):
@@ -142,7 +143,7 @@ class ModelPlatform(Platform):
         fault = ring.fault or Fault(FaultCause.NONE, Engine.LOAD)
         return {
             "ring_head": ring.head, "ring_completed": ring.completed,
-            "ring_issued": ring.issued & 0xFFFF_FFFF,
+            "ring_issued": ring.issued + ring.blocked & 0xFFFF_FFFF,
             "ring_fault": CLUSTER["ring_fault"].pack(cause=int(fault.cause),
                                                      engine=int(fault.engine)),
             "ring_fault_index": ring.fault_index,
@@ -200,7 +201,7 @@ class ModelPlatform(Platform):
             self._indices[engine] = ring.issued & 0xFFFF_FFFF
             self._engines.execute(command)
         except Blocked as blocked:
-            self._states[engine] = blocked.state
+            self._states[engine], ring.blocked = blocked.state, True
             return False
         except Fault as fault:
             ring.fault, ring.fault_index = fault, ring.issued & 0xFFFF_FFFF
@@ -208,7 +209,7 @@ class ModelPlatform(Platform):
             return True
         ring.head = (ring.head + fmt.slots) % (1 << self._ring_register("size", number))
         ring.issued += 1
-        self._states[engine] = {}
+        self._states[engine], ring.blocked = {}, False
         if command.opcode is Opcode.FENCE:
             ring.completed = command["sequence"]
             if command["interrupt"]:

@@ -113,18 +113,19 @@ def check_gemm(config, command):
             raise _bad_field(engine, fmt, name)
     size = 4 if command["out_type"] == 0 else 1
     rows, depth = command["rows"], command["depth"]
+    # Operands in the scratchpad: rows, bytes from row to row, bytes of a row.
     spans = {
-        "a": (rows - 1) * command["a_pitch"] + -(-depth // word) * word,
-        "b": ((depth - 1) * command["b_pitch"] + (blocks - 1) * command["b_block_pitch"] + word),
+        "a": (rows, command["a_pitch"], -(-depth // word) * word),
+        "b": (depth, command["b_pitch"], (blocks - 1) * command["b_block_pitch"] + word),
     }
     if not command["hold"]:
-        spans["out"] = (rows - 1) * command["out_pitch"] + blocks * lanes * size
+        spans["out"] = rows, command["out_pitch"], blocks * lanes * size
         if command["has_bias"]:
-            spans["bias"] = 4 * blocks * lanes
+            spans["bias"] = 1, 0, 4 * blocks * lanes
         if command["scale_vector"]:
-            spans["scale"] = 4 * blocks * lanes
+            spans["scale"] = 1, 0, 4 * blocks * lanes
     if command["b_zero_point_vector"]:
-        spans["b_zero_point"] = blocks * lanes
+        spans["b_zero_point"] = 1, 0, blocks * lanes
     for name in spans:
         address = command[f"{name}_address"]
         if address % word or address >= config.sm_bytes:
@@ -132,7 +133,15 @@ def check_gemm(config, command):
     for name in ("a_pitch", "b_pitch", "b_block_pitch", "out_pitch"):
         if command[name] % word:
             raise Fault(FaultCause.BAD_ADDRESS, engine, address=command[name])
-    for name, span in spans.items():       # the hardware notices when it gets there
-        address = command[f"{name}_address"]
-        if address + span > config.sm_bytes:
-            raise Fault(FaultCause.BAD_ADDRESS, engine, address=address + span - word)
+    for name, (count, pitch, row_bytes) in spans.items():
+        _check_span(config, command[f"{name}_address"], count, pitch, row_bytes)
+
+
+def _check_span(config, address, rows, pitch, row_bytes):
+    """The hardware notices rows that leave the scratchpad when it gets there."""
+    if address + (rows - 1) * pitch + row_bytes <= config.sm_bytes:
+        return
+    last_good = config.sm_bytes - row_bytes - address
+    row = last_good // pitch + 1 if last_good >= 0 else 0
+    raise Fault(FaultCause.BAD_ADDRESS, Engine.TENSOR,
+                address=max(address + row * pitch, config.sm_bytes))
