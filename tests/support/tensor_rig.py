@@ -1,5 +1,6 @@
 """Surroundings of the tensor unit: scratchpad, semaphores, commands and the right results."""
 
+import functools
 import random
 from collections import deque
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from amaranth.sim import Simulator
 from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, OutType
 from xpu_rtl.command.types import Activity, IssuedCommand
 from xpu_rtl.numerics import relu, requantize, wrap_int32
+from xpu_rtl.tensor.unit import TensorUnit
 
 __all__ = ["Matrices", "Result", "run_commands"]
 
@@ -130,6 +132,7 @@ class Result:
     begins: list = field(default_factory=list)      #: (cycle, index)
     activity: list = field(default_factory=list)    #: of each cycle
     reads: dict = field(default_factory=dict)       #: port name: [(cycle, word address)]
+    answers: dict = field(default_factory=dict)     #: port name: cycle of each response
     writes: list = field(default_factory=list)      #: (cycle, word address)
     memory: np.ndarray = None
 
@@ -165,6 +168,7 @@ class _Port:
         ctx.set(self.port.waiting, bool(self.pending) and not due)
         word = self.rng.getrandbits(8 * word_bytes)
         if due:
+            log.answers.setdefault(self.name, []).append(cycle)
             _, address, write, strobe, data = self.pending.popleft()
             span = slice(address * word_bytes, (address + 1) * word_bytes)
             if write:
@@ -189,19 +193,38 @@ class _Port:
                 log.reads.setdefault(self.name, []).append((cycle, request[0]))
 
 
-def run_commands(unit, matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0.0,
+@functools.cache
+def _simulator(config):
+    """The unit, its simulator, and a list whose only element is the bench to run; used again."""
+    unit, current = TensorUnit(config), []
+
+    async def bench(ctx):
+        await current[0](ctx)
+
+    sim = Simulator(unit)
+    sim.add_clock(1e-9)
+    sim.add_testbench(bench)
+    return unit, sim, current
+
+
+def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0.0,
                  add_p=1.0, latency=3, semaphores=None, expect_fault=False, after=40,
                  abort_at=None):
-    """Run commands on a ``TensorUnit`` until all are done; return a ``Result``.
+    """Run commands on a ``TensorUnit`` from reset until all are done; return a ``Result``.
 
+    ``delay_p`` is the chance per cycle that a response is late, of all ports or by port name.
     ``semaphores(cycle)`` returns the values of the semaphores by number. Checks results, the order
     of completions, additions, and the stability of stalled streams.
     """
-    config, port = matrices.config, unit.port
+    config = matrices.config
+    unit, sim, current = _simulator(config)
+    port = unit.port
     rng = random.Random(seed)
     log = Result(memory=matrices.memory.copy())
-    ports = [_Port(name, getattr(unit, name), rng, accept_p, delay_p, latency)
-             for name in ("activation", "weight", "output")]
+    names = ("activation", "weight", "output")
+    delays = delay_p if isinstance(delay_p, dict) else dict.fromkeys(names, delay_p)
+    ports = [_Port(name, getattr(unit, name), rng, accept_p, delays.get(name, 0), latency)
+             for name in names]
     layout = IssuedCommand(GEMM)
     waiting = deque(enumerate(commands))
 
@@ -268,9 +291,9 @@ def run_commands(unit, matrices, commands, *, timeout, seed=0, accept_p=1.0, del
         raise AssertionError(f"{len(log.done)} of {len(commands)} commands done "
                              f"after {timeout} cycles")
 
-    sim = Simulator(unit)
-    sim.add_clock(1e-9)
-    sim.add_testbench(bench)
+    if current:
+        sim.reset()
+    current[:] = [bench]
     sim.run()
     if abort_at is None and not expect_fault:
         _check(matrices, commands, log)

@@ -16,7 +16,7 @@ ECP5 = get_config("ecp5")
 
 def run(matrices, commands, **options):
     options.setdefault("timeout", 4000)
-    return run_commands(TensorUnit(matrices.config), matrices, commands, **options)
+    return run_commands(matrices, commands, **options)
 
 
 def random_command(matrices, rng, *, size):
@@ -129,25 +129,50 @@ def test_short_passes():
     assert busy == list(range(busy[0], busy[0] + 64, 4))
 
 
-def test_waits():
+@pytest.mark.parametrize(("a_rate", "b_rate"), [(20, 0), (0, 150), (20, 150), (60, 150)])
+def test_waits(a_rate, b_rate):
     """Rows and columns are read only when their semaphores allow it."""
     matrices = Matrices(TINY, 10)
-    values = matrices.gemm(10, 10, 7, tile_rows=4, a_semaphore=3, a_value=5, b_semaphore=4,
-                           b_value=(1 << 24) - 1)
+    values = matrices.gemm(10, 10, 7, tile_rows=4, a_semaphore=a_rate and 3, a_value=5,
+                           b_semaphore=b_rate and 4, b_value=(1 << 24) - 1)
     a_words = {values["a_address"] // 4 + n: n // 2 for n in range(20)}
     b_words = {values["b_address"] // 4 + n: n // 7 for n in range(21)}
 
-    def semaphores(cycle):      # A advances a row every 20 cycles, B a column tile every 150
-        return {3: 5 + cycle // 20, 4: ((1 << 24) - 2 + cycle // 150) % (1 << 24)}
+    def semaphores(cycle):      # a row of A every a_rate cycles, a column tile of B every b_rate
+        return {3: 5 + cycle // (a_rate or 1),
+                4: ((1 << 24) - 2 + cycle // (b_rate or 1)) % (1 << 24)}
 
     result = run(matrices, [values], semaphores=semaphores)
     for cycle, word in result.reads["activation"]:
-        rows = min(a_words[word] // 4 * 4 + 4, 10)
-        assert cycle >= 20 * rows
+        assert cycle >= a_rate * min(a_words[word] // 4 * 4 + 4, 10)
     for cycle, word in result.reads["weight"]:
-        assert cycle >= 150 * (1 + b_words[word])
+        assert cycle >= b_rate * (1 + b_words[word])
     waits = [cycle for cycle, what in enumerate(result.activity) if what == Activity.SEMAPHORE]
-    assert len(waits) > 300
+    assert len(waits) > (300 if b_rate else 100)
+
+
+@pytest.mark.parametrize("slow", ["activation", "weight"])
+def test_release(slow):
+    """A command releases its operands when the last of either has been read, not before."""
+    matrices = Matrices(TINY, 16)
+    values = matrices.gemm(4, 4, 32, release_semaphore=5)
+    result = run(matrices, [values], delay_p={slow: 0.8})
+    last = max(cycle for name in ("activation", "weight") for cycle in result.answers[name])
+    (cycle, number, amount), = result.adds
+    assert (number, amount) == (5, 1)
+    assert last < cycle <= last + 2
+
+
+@pytest.mark.parametrize("column_order", [0, 1])
+def test_zero_points_of_tiles(column_order):
+    """Zero points of each column tile, in either order, read no more often than needed."""
+    matrices = Matrices(TINY, 17)
+    values = matrices.gemm(9, 15, 10, tile_rows=4, tile_blocks=2, vector=True,
+                           column_order=column_order)
+    result = run(matrices, [values])
+    first = values["b_zero_point_address"] // 4
+    reads = [word - first for _, word in result.reads["weight"] if first <= word < first + 4]
+    assert reads == ([0, 1, 2, 3] * 3 if column_order else [0, 1, 2, 3])
 
 
 def test_activity_adds_up():
