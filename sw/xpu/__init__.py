@@ -23,3 +23,10 @@ __all__ = ["ArgumentError", "ClosedError", "ContractError", "DTypeError", "Devic
            "XpuError", "__version__", "open", "ops"]
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name):
+    if name == "CocotbPlatform":    # needs cocotb, which users of the driver do not
+        from .platforms.cocotb import CocotbPlatform
+        return CocotbPlatform
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

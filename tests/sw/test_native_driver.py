@@ -110,6 +110,7 @@ BAD = {
     "tile": gemm(tile_rows=5, tile_blocks=4), "hold": gemm(hold=1, rows=2),
     "semaphore": gemm(a_semaphore=99), "align": gemm(a_address=2), "pitch": gemm(b_pitch=2),
     "a_end": gemm(a_address=16 * 1024), "out_end": gemm(out_address=16 * 1024 - 4),
+    "a_rows": gemm(rows=5000, tile_rows=4, a_pitch=16), "b_rows": gemm(depth=2000, b_pitch=16),
     "out_rows": gemm(rows=60, tile_rows=4, out_pitch=1024),
 }
 
