@@ -17,20 +17,22 @@ class Bench:
         Configuration.
     modules : tuple of str
         cocotb test modules, importable from ``tb/``.
-    top : callable
-        Configuration to component; None for the whole cluster.
     doc : str
         One line.
+    top : str
+        ``module:Class`` of the component, made from the configuration; None for the whole cluster.
     """
 
     name: str
     config: str
     modules: tuple[str, ...]
     doc: str
-    top: object = None
+    top: str | None = None
 
 
 BENCHES = {bench.name: bench for bench in (
     Bench("cluster", "tiny", ("cluster.test_operators", "cluster.test_faults"),
           "the whole cluster under the driver, random stalls, faults"),
+    Bench("scratchpad", "tiny", ("scratchpad.test_scratchpad",),
+          "every requester with random traffic", "scratchpad.bench:ScratchpadBench"),
 )}

@@ -18,15 +18,16 @@ from .opening import open_device as open
 from .profile import Profile
 from .tensor import Tensor
 
-__all__ = ["ArgumentError", "ClosedError", "ContractError", "DTypeError", "Device", "DeviceFault",
-           "HangError", "LostError", "OutOfMemoryError", "Profile", "ShapeError", "Tensor",
-           "XpuError", "__version__", "open", "ops"]
+__all__ = ["ArgumentError", "ClosedError", "CocotbPlatform", "ContractError", "DTypeError",
+           "Device", "DeviceFault", "HangError", "LostError", "OutOfMemoryError", "Profile",
+           "ShapeError", "Tensor", "XpuError", "__version__", "open", "ops"]
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name):
-    if name == "CocotbPlatform":    # needs cocotb, which users of the driver do not
+    # Not imported above: it needs cocotb, which only testbenches do.
+    if name == "CocotbPlatform":
         from .platforms.cocotb import CocotbPlatform
         return CocotbPlatform
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,55 +10,21 @@ Use it from a blocking function that runs under ``cocotb.task.bridge``::
 ``my_driver_code(platform)`` is ordinary driver code: ``with xpu.open(platform=platform) as dev:``.
 """
 
-import random
-
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
 from cocotb.task import resume
-from cocotb.triggers import First, ReadOnly, RisingEdge
-from cocotbext.axi import (
-    AxiBus,
-    AxiLiteBus,
-    AxiLiteMaster,
-    AxiResp,
-    AxiSlave,
-    MemoryRegion,
-)
+from cocotb.triggers import ClockCycles, First, RisingEdge
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from xpu_rtl import get_config
 
 from .base import ENGINES, Platform, RegisterAccessError, TraceEvent
+from .cocotb_memory import CocotbMemory
 
 __all__ = ["CocotbPlatform"]
 
 _RESET_CYCLES = 4
-
-
-class _GlobalMemory(MemoryRegion):
-    """Memory that answers with an error inside the given ranges and beyond its end.
-
-    ``faults`` is a list of ``(first, last, kind)`` with kind "read" or "write".
-    """
-
-    def __init__(self, size):
-        super().__init__(size)
-        self.faults = []
-
-    def _check(self, address, length, kind):
-        for first, last, fault_kind in self.faults:
-            if fault_kind == kind and address <= last and address + length > first:
-                raise ValueError(f"injected {kind} fault at {address:#x}")
-        if address + length > self.size:
-            raise ValueError(f"{kind} at {address:#x} beyond {self.size:#x} bytes of memory")
-
-    async def _read(self, address, length, **kwargs):
-        self._check(address, length, "read")
-        return await super()._read(address, length, **kwargs)
-
-    async def _write(self, address, data, **kwargs):
-        self._check(address, len(data), "write")
-        await super()._write(address, data, **kwargs)
 
 
 class CocotbPlatform(Platform):
@@ -78,6 +44,11 @@ class CocotbPlatform(Platform):
         Of the stalls.
     period_ns : int
         Clock period.
+
+    Attributes
+    ----------
+    memory : CocotbMemory
+        Global memory.
     """
 
     name = "cocotb"
@@ -90,32 +61,22 @@ class CocotbPlatform(Platform):
         self._dut, self._cycles, self._open_commands, self._trace = dut, 0, {}, []
         dut.rst.value = 1
         self._csr = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
-        self._memory = _GlobalMemory(memory_bytes)
-        self._subordinate = AxiSlave(AxiBus.from_prefix(dut, "m_axi"), dut.clk, dut.rst,
-                                     target=self._memory)
-        if stall:
-            self._add_stalls(stall, seed)
+        self.memory = CocotbMemory(dut, memory_bytes, stall=stall, seed=seed)
         cocotb.start_soon(Clock(dut.clk, period_ns, unit="ns").start())
         cocotb.start_soon(self._watch())
         self._reset_done = False
-
-    def _add_stalls(self, chance, seed):
-        write, read = self._subordinate.write_if, self._subordinate.read_if
-        for number, channel in enumerate((write.aw_channel, write.w_channel, write.b_channel,
-                                          read.ar_channel, read.r_channel)):
-            rng = random.Random(f"{seed}-{number}")
-            channel.set_pause_generator(iter(lambda rng=rng: rng.random() < chance, None))
 
     async def _watch(self):
         """Count cycles and record begin and end of every command."""
         dut = self._dut
         signals = [(engine, getattr(dut, f"obs_{engine}_begin"), getattr(dut, f"obs_{engine}_done"),
                     getattr(dut, f"obs_{engine}_index")) for engine in ENGINES]
+        edge = RisingEdge(dut.clk)
         while True:
-            await RisingEdge(dut.clk)
+            await edge      # what is read now is the value in the cycle that ends
             self._cycles += 1
-            await ReadOnly()
-            if not dut.obs_active.value.is_resolvable or not int(dut.obs_active.value):
+            if not int(dut.obs_active.value):
+                self._open_commands.clear()     # what has not ended was reset
                 continue
             for engine, begin, done, index in signals:
                 pending = self._open_commands.setdefault(engine, [])
@@ -139,11 +100,11 @@ class CocotbPlatform(Platform):
 
     def inject_fault(self, first, last, kind):
         """Answer accesses to bytes ``first`` .. ``last`` with SLVERR; kind "read" or "write"."""
-        self._memory.faults.append((first, last, kind))
+        self.memory.faults.append((first, last, kind))
 
     def clear_faults(self):
         """Answer normally again."""
-        self._memory.faults.clear()
+        self.memory.faults.clear()
 
     def read_register(self, offset):
         return resume(self._read_register)(offset)
@@ -166,12 +127,15 @@ class CocotbPlatform(Platform):
 
     def read_memory(self, address, size):
         self.check_range(address, size)
-        return np.frombuffer(bytes(self._memory[address:address + size]), np.uint8).copy()
+        return self.memory.data[address:address + size].copy()
 
     def write_memory(self, address, data):
-        data = data if isinstance(data, bytes) else np.ascontiguousarray(data).tobytes()
-        self.check_range(address, len(data))
-        self._memory[address:address + len(data)] = data
+        if isinstance(data, np.ndarray):
+            data = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
+        else:
+            data = np.frombuffer(data, np.uint8)
+        self.check_range(address, data.size)
+        self.memory.data[address:address + data.size] = data
 
     def run(self, max_cycles):
         return resume(self._run)(max_cycles)
@@ -179,8 +143,8 @@ class CocotbPlatform(Platform):
     async def _run(self, max_cycles):
         await self._settle()
         start = self._cycles
-        while not int(self._dut.irq.value) and self._cycles - start < max_cycles:
-            await First(RisingEdge(self._dut.irq), RisingEdge(self._dut.clk))
+        if not int(self._dut.irq.value):
+            await First(RisingEdge(self._dut.irq), ClockCycles(self._dut.clk, max_cycles))
         return self._cycles - start, bool(int(self._dut.irq.value))
 
     def take_trace(self):

@@ -1,0 +1,126 @@
+"""Watches an AXI4 manager and asserts what the protocol and the design's documents demand."""
+
+import cocotb
+from cocotb.triggers import RisingEdge
+
+__all__ = ["AxiCheck"]
+
+_PAYLOADS = {
+    "aw": ("awid", "awaddr", "awlen", "awsize", "awburst"),
+    "ar": ("arid", "araddr", "arlen", "arsize", "arburst"),
+    "w": ("wdata", "wstrb", "wlast"),
+}
+
+
+class AxiCheck:
+    """Passive checker of the ports ``m_axi_*`` of a module.
+
+    Stalled channels keep their payload; bursts are INCR, of full-width beats, aligned, inside a
+    4 KiB page and no longer than allowed; ``wlast`` ends each; no more bursts are outstanding than
+    allowed; responses are taken only for bursts that exist.
+
+    Parameters
+    ----------
+    dut : cocotb handle
+        The module.
+    config : XpuConfig
+        Bus width, ``burst_beats``, ``max_bursts``.
+    extra_reads : int
+        Read bursts that others than the load engine may have outstanding.
+
+    Attributes
+    ----------
+    bursts : dict
+        ``(address, beats, id)`` of all bursts by "ar", "aw".
+    outstanding, most_outstanding : dict
+        Bursts whose last response has not been taken by "ar", "aw": now, and at most.
+    """
+
+    def __init__(self, dut, config, *, extra_reads=0):
+        self._dut, self._config = dut, config
+        self.bursts = {"ar": [], "aw": []}
+        self.outstanding = {"ar": 0, "aw": 0}
+        self.most_outstanding = {"ar": 0, "aw": 0}
+        self._limit = {"ar": config.max_bursts + extra_reads, "aw": config.max_bursts}
+        self._stalled = {}      # payload by channel
+        self._lengths, self._lasts, self._beats = [], [], 0     # of write bursts, not matched yet
+        self._channels = {}
+        for name, fields in _PAYLOADS.items():
+            if hasattr(dut, f"m_axi_{name}valid"):
+                self._channels[name] = (getattr(dut, f"m_axi_{name}valid"),
+                                        getattr(dut, f"m_axi_{name}ready"),
+                                        [getattr(dut, f"m_axi_{field}") for field in fields])
+        cocotb.start_soon(self._run())
+
+    @property
+    def quiet(self):
+        """Nothing is outstanding, and no write data are owed."""
+        return not (any(self.outstanding.values()) or self._stalled or self._lengths
+                    or self._lasts or self._beats)
+
+    def clear(self):
+        """Forget what is under way, after a reset of the whole design."""
+        self._stalled.clear()
+        self._lengths, self._lasts, self._beats = [], [], 0
+        self.outstanding = {"ar": 0, "aw": 0}
+
+    async def _run(self):
+        dut, edge = self._dut, RisingEdge(self._dut.clk)
+        write = "aw" in self._channels
+        while True:
+            await edge
+            if int(dut.rst.value):
+                self.clear()
+                continue
+            for name, (valid, ready, payload) in self._channels.items():
+                stalled = self._stalled.pop(name, None)
+                if not int(valid.value):
+                    assert stalled is None, f"{name}valid fell while stalled"
+                    continue
+                values = [int(signal.value) for signal in payload]
+                assert stalled in (None, values), f"{name} payload changed while stalled"
+                if not int(ready.value):
+                    self._stalled[name] = values
+                elif name == "w":
+                    self._beat(*values)
+                else:
+                    self._burst(name, *values)
+            if int(dut.m_axi_rvalid.value) and int(dut.m_axi_rready.value) and int(
+                    dut.m_axi_rlast.value):
+                self._end("ar")
+            if write and int(dut.m_axi_bvalid.value) and int(dut.m_axi_bready.value):
+                self._end("aw")
+
+    def _burst(self, name, number, address, length, size, burst):
+        bus = self._config.bus_bytes
+        beats = length + 1
+        where = f"{name} {address:#x} of {beats} beats"
+        assert burst == 1, f"{where}: not INCR"
+        assert 1 << size == bus, f"{where}: size {size}"
+        assert address % bus == 0, f"{where}: not aligned"
+        assert beats <= self._config.burst_beats, f"{where}: too long"
+        assert address % 4096 + beats * bus <= 4096, f"{where}: crosses a 4 KiB boundary"
+        self.bursts[name].append((address, beats, number))
+        self.outstanding[name] += 1
+        self.most_outstanding[name] = max(self.most_outstanding[name], self.outstanding[name])
+        assert self.outstanding[name] <= self._limit[name], f"{where}: too many outstanding"
+        if name == "aw":
+            self._lengths.append(beats)
+            self._match()
+
+    def _beat(self, data, strobe, last):
+        self._beats += 1
+        if last:
+            self._lasts.append(self._beats)
+            self._beats = 0
+        self._match()
+
+    def _match(self):
+        """Compare lengths; data may come before their address."""
+        while self._lengths and self._lasts:
+            expected, found = self._lengths.pop(0), self._lasts.pop(0)
+            assert expected == found, f"wlast after {found} beats of a burst of {expected}"
+
+    def _end(self, name):
+        self.outstanding[name] -= 1
+        assert self.outstanding[name] >= 0, f"{name}: a response without a burst was taken"
