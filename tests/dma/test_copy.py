@@ -213,6 +213,8 @@ def bad_commands(config, load):
     yield bad_field("reserved1", 1)
     yield bad_field("row_bytes", 0, rows=0, source_high=0xFFFFFFFF)
     yield bad_field("rows", 0, reserved1=3)
+    yield ("progress_semaphore", copy(source, destination, 16) | {"progress_semaphore": 99},
+           FaultCause.BAD_SEMAPHORE, 0, DMA_COPY.lsb["progress_semaphore"])
 
     def bad_address(name, a, b, bad, row_bytes=16, **fields):
         return (name, copy(a, b, row_bytes, **fields), FaultCause.BAD_ADDRESS, bad, 0)

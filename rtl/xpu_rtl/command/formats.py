@@ -10,8 +10,8 @@ for every command; the body follows. Reserved bits must be zero.
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ALL_FORMATS", "DMA_COPY", "Engine", "FENCE", "FaultCause", "Field", "Format", "GEMM",
-           "HEADER", "LAUNCH", "NOP", "Opcode", "OutType", "SLOT_BYTES"]
+__all__ = ["ALL_FORMATS", "DMA_COPY", "FENCE", "GEMM", "HEADER", "LAUNCH", "NOP", "SLOT_BYTES",
+           "Engine", "FaultCause", "Field", "Format", "Opcode", "OutType"]
 
 SLOT_BYTES = 64
 
@@ -229,8 +229,8 @@ GEMM = Format(
 
 LAUNCH = Format(
     "launch",
-    "Starts a kernel on the SIMD cluster. The format is fixed; the cores come later, and until then "
-    "the command is refused with BAD_OPCODE.", (
+    "Starts a kernel on the SIMD cluster. The format is fixed; the cores come later, and until "
+    "then the command is refused with BAD_OPCODE.", (
         Field("entry", 32, "Address of the first instruction, in the cores' address space."),
         Field("argument_low", 32, "System address of the argument block, low half."),
         Field("argument_high", 32, "High half."),

@@ -30,7 +30,7 @@ def _ring(name, offset, doc, *fields):
                     count=MAX_RINGS, stride=0x40)
 
 
-CLUSTER = RegisterBlock(name="cluster", doc="Control and status of one compute cluster.", registers=(
+CLUSTER = RegisterBlock(name="cluster", doc="Control and status of a compute cluster.", registers=(
     _value("id", 0x000, "Identification, the bytes \"XPU0\"."),
     _value("version", 0x004, "Version of the hardware: major 31:16, minor 15:8, patch 7:0."),
     _value("contract_low", 0x008, "Hash of register map, command formats and configuration; the "

@@ -54,7 +54,8 @@ class Register:
         if self.offset < 0 or self.offset % 4:
             raise ValueError(f"register {self.name}: offset {self.offset:#x} is not word aligned")
         if self.count < 1 or self.stride < 4 or self.stride % 4:
-            raise ValueError(f"register {self.name}: bad count {self.count} or stride {self.stride}")
+            raise ValueError(f"register {self.name}: count {self.count} must be positive and "
+                             f"stride {self.stride} a multiple of 4")
         used = 0
         for field in self.fields:
             if used & field.mask:

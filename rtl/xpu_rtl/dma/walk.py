@@ -22,8 +22,8 @@ class RowWalker(wiring.Component):
     destination_pitch``, both modulo 2**64. A row is good if its GM bytes lie in the 44-bit GM
     space of card 0, cluster 0 and its SM bytes in the scratchpad. The first bad row is offered with
     ``fault`` set, and nothing follows it until reset. If a row has several faults, the one reported
-    is the first of: BAD_FIELD row_bytes, rows, reserved1, BAD_ADDRESS source, destination. The
-    address of BAD_ADDRESS is that of the row's first byte, even if only its end is outside.
+    is the first of: BAD_FIELD row_bytes, rows, reserved1, BAD_SEMAPHORE progress_semaphore,
+    BAD_ADDRESS source, destination. The address of BAD_ADDRESS is that of the row's first byte, even if only its end is outside.
 
     Parameters
     ----------
@@ -83,6 +83,7 @@ class RowWalker(wiring.Component):
         semaphore = Signal(8, reset_less=True)
         threshold = Signal(config.semaphore_width, reset_less=True)
         index = Signal(32, reset_less=True)
+        bad_semaphore = Signal(reset_less=True)
         bad_row_bytes = Signal(reset_less=True)
         bad_rows = Signal(reset_less=True)
         bad_reserved = Signal(reset_less=True)
@@ -115,6 +116,7 @@ class RowWalker(wiring.Component):
                 span.eq(command.row_bytes - 1), left.eq(command.rows - 1),
                 semaphore.eq(command.progress_semaphore), threshold.eq(command.progress_value),
                 index.eq(self.cmd.p.index),
+                bad_semaphore.eq(command.progress_semaphore >= config.semaphores),
                 bad_row_bytes.eq((command.row_bytes == 0) | (command.row_bytes[24:] != 0)),
                 bad_rows.eq(command.rows == 0), bad_reserved.eq(command.reserved1 != 0),
             ]
@@ -148,7 +150,7 @@ class RowWalker(wiring.Component):
             gm_span.eq(gm[:lanes] + span),
             sm_span.eq(sm[:lanes] + span),
             difference.eq(destination[:lanes] - source[:lanes]),
-            fault.eq(bad_row_bytes | bad_rows | bad_reserved | bad_gm | bad_sm),
+            fault.eq(bad_semaphore | bad_row_bytes | bad_rows | bad_reserved | bad_gm | bad_sm),
             row.gm_beat.eq(gm[lanes:OFFSET_WIDTH]), row.gm_beats.eq(gm_span[lanes:]),
             row.sm_word.eq(sm[lanes:config.sm_byte_width]), row.sm_words.eq(sm_span[lanes:]),
             row.lane.eq(source[:lanes]), row.end.eq(source_end[:lanes]),
@@ -168,6 +170,9 @@ class RowWalker(wiring.Component):
                 m.d.sync += report.info.eq(DMA_COPY.lsb["rows"])
             with m.Elif(bad_reserved):
                 m.d.sync += report.info.eq(DMA_COPY.lsb["reserved1"])
+            with m.Elif(bad_semaphore):
+                m.d.sync += [report.cause.eq(FaultCause.BAD_SEMAPHORE),
+                             report.info.eq(DMA_COPY.lsb["progress_semaphore"])]
             with m.Else():
                 m.d.sync += [report.cause.eq(FaultCause.BAD_ADDRESS),
                              report.address.eq(Mux(bad_source, source, destination))]

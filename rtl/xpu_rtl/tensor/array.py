@@ -89,8 +89,9 @@ class DotArray(wiring.Component):
                 m.d.sync += [weight[k][n].eq(shadow[n]) for n in range(lanes)]
             with m.If(self.load & (self.load_row == k)):
                 m.d.sync += [shadow[n].eq(self.load_data[n]) for n in range(lanes)]
-            with m.Elif(self.load & self.load_last & (self.load_row < k)):
-                m.d.sync += [shadow[n].eq(0) for n in range(lanes)]
+            if k:
+                with m.Elif(self.load & self.load_last & (self.load_row < k)):
+                    m.d.sync += [shadow[n].eq(0) for n in range(lanes)]
 
         # Stage 1: operands.
         s1_valid = Signal()

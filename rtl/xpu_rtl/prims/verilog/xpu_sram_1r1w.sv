@@ -13,6 +13,10 @@ module xpu_sram_1r1w #(
     input  logic [WIDTH-1:0]             w_data
 );
   logic [WIDTH-1:0] mem[DEPTH];
+`ifdef XPU_RANDOM_INIT
+  // For four-state simulators: they make padding nobody wrote, times zero, unknown instead of zero.
+  initial for (int i = 0; i < DEPTH; i++) mem[i] = {(WIDTH + 31) / 32{$urandom}};
+`endif
   always_ff @(posedge clk) begin
     if (r_en) r_data <= mem[r_addr];
     for (int i = 0; i < WIDTH / GRANULARITY; i++)

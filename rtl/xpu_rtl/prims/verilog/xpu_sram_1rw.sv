@@ -12,6 +12,10 @@ module xpu_sram_1rw #(
     output logic [WIDTH-1:0]         r_data
 );
   logic [WIDTH-1:0] mem[DEPTH];
+`ifdef XPU_RANDOM_INIT
+  // For four-state simulators: they make padding nobody wrote, times zero, unknown instead of zero.
+  initial for (int i = 0; i < DEPTH; i++) mem[i] = {(WIDTH + 31) / 32{$urandom}};
+`endif
   always_ff @(posedge clk) begin
     if (en) begin
       if (write) begin
