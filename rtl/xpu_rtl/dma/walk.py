@@ -23,7 +23,8 @@ class RowWalker(wiring.Component):
     space of card 0, cluster 0 and its SM bytes in the scratchpad. The first bad row is offered with
     ``fault`` set, and nothing follows it until reset. If a row has several faults, the one reported
     is the first of: BAD_FIELD row_bytes, rows, reserved1, BAD_SEMAPHORE progress_semaphore,
-    BAD_ADDRESS source, destination. The address of BAD_ADDRESS is that of the row's first byte, even if only its end is outside.
+    BAD_ADDRESS source, destination. The address of BAD_ADDRESS is that of the row's first byte,
+    even if only its end is outside.
 
     Parameters
     ----------
