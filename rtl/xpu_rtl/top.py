@@ -115,8 +115,8 @@ class Xpu(wiring.Component):
             connect(m, requesters[requester.name], scratchpad.ports[index])
             m.d.comb += processor.sm_waiting[index].eq(scratchpad.ports[index].waiting)
 
-        connect(m, load.axi, read_mux.managers[0])
         connect(m, processor.fetch, read_mux.managers[1])
+        connect(m, load.axi, read_mux.managers[0])
         m.d.comb += [processor.bytes_read.eq(load.payload_bytes),
                      processor.bytes_written.eq(store.payload_bytes)]
 

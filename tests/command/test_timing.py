@@ -1,6 +1,7 @@
 """Latencies and throughput of the command processor, and the registers for hang reports."""
 
 import dataclasses
+import statistics
 from itertools import pairwise
 
 import pytest
@@ -13,6 +14,8 @@ from xpu_rtl.configs import CONFIGS, get_config
 
 TINY = get_config("tiny")
 FAST = {"latency": (1, 1)}
+#: Cycles from the last beat of a burst of commands to the first of the next, with FAST memory.
+BURST_GAP = 6
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -42,8 +45,9 @@ def test_doorbell_to_read_address(config):
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_cycles_per_nop(config):
-    """A long row of NOPs takes ``slot_beats + 1`` cycles each, plus the start."""
+    """A long row of NOPs takes ``slot_beats + 1`` cycles each, plus the start and burst gaps."""
     count = 60
+    bursts = count // (config.fetch_slots // 2)
 
     async def host(ctx, rig):
         await rig.open_ring(ctx)
@@ -53,14 +57,15 @@ def test_cycles_per_nop(config):
         await rig.until_idle(ctx)
         assert await rig.registers.read(ctx, "ring_issued") == count
         cycles, _ = await rig.counters(ctx)
-        assert cycles <= count * (config.slot_beats + 2)
+        assert cycles <= count * (config.slot_beats + 2) + bursts * BURST_GAP
 
     CommandRig(config, memory=FAST).run(host)
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_commands_follow_each_other(config):
-    """An engine that takes commands at once gets one every ``slots * slot_beats + 2`` cycles."""
+    """An engine that takes commands at once gets one every ``slots * slot_beats + 2`` cycles,
+    those whose slots come with the next burst a little later."""
     async def host(ctx, rig):
         await rig.open_ring(ctx)
         for _ in range(12):
@@ -68,8 +73,10 @@ def test_commands_follow_each_other(config):
         await rig.doorbell(ctx)
         await rig.until_idle(ctx)
         log = rig.engines["tensor"].log
-        gaps = {b.accepted - a.accepted for a, b in pairwise(log[6:])}
-        assert gaps == {2 * config.slot_beats + 2}
+        gaps = [b.accepted - a.accepted for a, b in pairwise(log[6:])]
+        assert min(gaps) >= 2 * config.slot_beats
+        assert statistics.median(gaps) == 2 * config.slot_beats + 2
+        assert max(gaps) <= 2 * config.slot_beats + 2 + BURST_GAP
 
     CommandRig(config, memory=FAST, latency=(1, 1)).run(host)
 

@@ -1,3 +1,4 @@
+import itertools
 import random
 from collections import deque
 
@@ -11,12 +12,13 @@ from xpu_rtl.common.axi_mux import AxiReadMux
 WIDTH, SIZE = 32, 1 << 14
 
 
-def run(count, bursts, *, memory=None, offer_p=1.0, ready_p=1.0, idle=(), seed=0, timeout=5000):
+def run(count, bursts, *, memory=None, offer_p=1.0, ready_p=1.0, idle=(), seed=0, timeout=5000,
+        patience=128):
     """Let each manager read its list of (address, beats); check the data it gets.
 
     Returns the memory model and, by manager, the cycles of AR transfers and R beats.
     """
-    dut = AxiReadMux(WIDTH, count)
+    dut = AxiReadMux(WIDTH, count, patience=patience)
     model = AxiMemory(SIZE, width=WIDTH, seed=seed, **(memory or {}))
     model.data[:] = random.Random(seed).randbytes(SIZE)
     ar_cycles = [[] for _ in range(count)]
@@ -111,6 +113,17 @@ def test_lower_index_first():
     assert not set(ar_cycles[0]) & set(ar_cycles[1])
 
 
+@pytest.mark.parametrize("patience", [1, 4])
+def test_a_manager_passed_over_goes_first_in_the_end(patience):
+    bursts = [[(4 * n, 1) for n in range(30)], [(4 * n, 1) for n in range(3)]]
+    _, ar_cycles, _ = run(2, bursts, memory={"latency": 5}, patience=patience)
+    before = [sum(cycle < limit for cycle in ar_cycles[0]) for limit in ar_cycles[1]]
+    assert before[0] <= patience + 1
+    assert all(later - earlier <= patience + 1
+               for earlier, later in itertools.pairwise(before))
+    assert ar_cycles[1][-1] < ar_cycles[0][-1]
+
+
 def test_addresses_stay_while_stalled():
     """The memory model checks that AR is stable; a higher priority offer must not replace it."""
     rng = random.Random(7)
@@ -122,3 +135,5 @@ def test_addresses_stay_while_stalled():
 def test_rejects_bad_parameters(managers):
     with pytest.raises(ValueError, match="managers must"):
         AxiReadMux(32, managers)
+    with pytest.raises(ValueError, match="patience must"):
+        AxiReadMux(32, 2, patience=0)

@@ -16,9 +16,10 @@ PAGE_SLOTS = 4096 // SLOT_BYTES
 class RingFetcher(wiring.Component):
     """Read the slots between its own head and ``tail``, ahead of the decoder.
 
-    A burst is as long as the host's slots, the room downstream, the end of the ring and the 4 KiB
-    rule allow. To keep bursts long, none begins while less than half of the room is free and the
-    host has more slots than that. Bursts may overlap.
+    A burst is as long as the host's slots, half of the room downstream, the end of the ring and
+    the 4 KiB rule allow. Only one is outstanding: the data that the first commands ask for must not
+    queue behind commands that are not needed yet. To keep bursts long, none begins while less than
+    half of the room is free and the host has more slots than that.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ class RingFetcher(wiring.Component):
     ------
     Latency: 2 cycles from a change of ``tail`` to ``bus.ar.valid`` (``LATENCY``) when idle; none
     from ``bus.r`` to ``beats``.
-    Throughput: one beat per cycle.
+    Throughput: one beat per cycle within a burst; half the room per memory round trip.
     Backpressure: full.
     Combinational paths: ``bus.r`` to ``beats`` and its ready back.
     Reset: everything but the address; refused while ``quiet`` is low.
@@ -69,11 +70,11 @@ class RingFetcher(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg = self._config
-        most = min(cfg.fetch_slots, cfg.burst_beats // cfg.slot_beats, PAGE_SLOTS)
+        most = min(cfg.fetch_slots // 2, cfg.burst_beats // cfg.slot_beats, PAGE_SLOTS)
 
         head = Signal(16)                                      # next slot to ask for
         free = Signal(range(cfg.fetch_slots + 1), init=cfg.fetch_slots)
-        bursts = Signal(range(cfg.fetch_slots + 1))            # not answered completely
+        outstanding = Signal()                                 # a burst is not answered completely
 
         # Slots that each limit allows, up to ``most``.
         available, to_wrap, to_page = Signal(16), Signal(17), Signal(range(PAGE_SLOTS + 1))
@@ -97,7 +98,7 @@ class RingFetcher(wiring.Component):
         taken, answered = Signal(), Signal()
         with m.FSM(name="fetch") as fsm:
             with m.State("idle"):
-                with m.If((available != 0) & ~self.stop
+                with m.If((available != 0) & ~self.stop & ~outstanding
                           & ((free >= cfg.fetch_slots // 2) | (free >= available))):
                     for value, limit in limits:
                         m.d.sync += limit.eq(Mux(value < most, value, most))
@@ -118,10 +119,10 @@ class RingFetcher(wiring.Component):
             self.beats.valid.eq(self.bus.r.valid), self.bus.r.ready.eq(self.beats.ready),
             self.beats.payload.eq(Cat(self.bus.r.p.data, self.bus.r.p.resp)),
             answered.eq(self.bus.r.valid & self.bus.r.ready & self.bus.r.p.last),
-            self.quiet.eq(fsm.ongoing("idle") & (bursts == 0)),
+            self.quiet.eq(fsm.ongoing("idle") & ~outstanding),
         ]
         with m.If(taken | self.slot_done):
             m.d.sync += free.eq(free - Mux(taken, slots, 0) + self.slot_done)
-        with m.If(taken ^ answered):
-            m.d.sync += bursts.eq(Mux(taken, bursts + 1, bursts - 1))
+        with m.If(taken | answered):
+            m.d.sync += outstanding.eq(taken)
         return m
