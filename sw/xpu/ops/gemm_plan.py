@@ -132,16 +132,14 @@ def _strips(shape, lanes, blocks, first_blocks):
     return ranges
 
 
-def _tile_rows(config, rows, columns, narrow):
-    """Rows per accumulator tile: equal tiles, or the fewest that keep the array busy."""
-    lanes = config.lanes
-    most = min(config.acc_rows // -(-columns // lanes), rows)
-    if narrow:
-        return min(lanes, most)
+def _tile_rows(config, rows, columns, limit):
+    """Rows per accumulator tile: equal tiles of at most ``limit`` rows."""
+    most = min(config.acc_rows // -(-columns // config.lanes), rows, limit)
     return -(-rows // -(-rows // most))
 
 
-def build_plan(config, shape, *, panel_rows, depth, blocks, first_blocks, panels, strips, outs):
+def build_plan(config, shape, *, panel_rows, depth, blocks, first_blocks, edge_rows, panels, strips,
+               outs):
     """Lay out one candidate; None if it does not fit the scratchpad.
 
     Parameters
@@ -155,6 +153,9 @@ def build_plan(config, shape, *, panel_rows, depth, blocks, first_blocks, panels
         job, and a job is a single tile.
     blocks, first_blocks : int
         Column blocks of a strip, and of the first.
+    edge_rows : int
+        Most rows of a tile in the first job, which follows the rows as they land, and in the last,
+        whose drain nothing hides. With ``lanes`` rows, weights load without any slack.
     panels, strips, outs : int
         Buffers of each kind.
     """
@@ -200,12 +201,12 @@ def build_plan(config, shape, *, panel_rows, depth, blocks, first_blocks, panels
                 if split_k:
                     panel += 1
                 strip = s if resident else strip + 1
-                edge = (p == 0 and s == 0) or (p == len(row_ranges) - 1
-                                               and s == len(column_ranges) - 1)
+                edge = (p, s) in ((0, 0), (len(row_ranges) - 1, len(column_ranges) - 1))
+                limit = edge_rows if edge else config.acc_rows
                 jobs.append(Job(
                     m0=m0, rows=rows, n0=n0, columns=columns, k0=k0, depth=terms, panel=panel,
                     strip=strip, first=k0 == 0, last=k0 + terms == shape.k,
-                    tile_rows=rows if split_k else _tile_rows(config, rows, columns, edge)))
+                    tile_rows=rows if split_k else _tile_rows(config, rows, columns, limit)))
     return Plan(shape, buffers, tuple(_order(jobs, buffers)))
 
 

@@ -95,7 +95,8 @@ def matmul(a, b, bias=None, scale=None, zero_point=0, activation=None, out_dtype
             scale=scale, scale_address=None if scale_vector is None else scale_vector.address,
             zero_point=int(zero_point), relu=activation == "relu",
             out_type=_OUT_TYPES[out_dtype.name])
-        commands = plan_gemm(device.config, problem, device.semaphores)
+        commands = plan_gemm(device.config, problem, device.semaphores,
+                             latency=device.platform.memory_latency)
         device.submit(commands, name=f"matmul {m}x{n}x{k} to {out_dtype.name}",
                       reads=[a, b, *vectors], writes=[out], macs=(a.dtype, m * n * k))
     return out

@@ -13,7 +13,7 @@ from ..commands import Command
 from .gemm_cost import estimate, lower_bound
 from .gemm_plan import GemmShape, Job, build_plan, round_up
 
-__all__ = ["GemmProblem", "choose_plan", "plan_gemm"]
+__all__ = ["GemmProblem", "bind_plan", "candidate_plans", "choose_plan", "plan_gemm"]
 
 #: Semaphores of a product. All others stay untouched.
 SEM_ROWS, SEM_STRIPS, SEM_OUT, SEM_RELEASED, SEM_STORED = 1, 2, 3, 4, 5
@@ -88,15 +88,17 @@ def _parameters(config, shape):
         else:
             heights = {round_up(-(-shape.m // parts), lanes) for parts in _PANELS}
             firsts = {1, min(2, blocks), blocks}
-        for rows, first, (panels, strips) in itertools.product(
-                heights, firsts, ((2, 2), (2, 3), (3, 4))):
+        edges = {lanes, 2 * lanes, 4 * lanes} if depth == shape.k else {config.acc_rows}
+        for rows, first, edge, (panels, strips) in itertools.product(
+                heights, firsts, edges, ((2, 2), (2, 3), (3, 4))):
             if rows:
                 jobs = -(-shape.m // rows) * -(-n_blocks // blocks) * -(-shape.k // depth)
                 yield jobs, {"panel_rows": rows, "depth": depth, "blocks": blocks,
-                             "first_blocks": first, "panels": panels, "strips": strips, "outs": 2}
+                             "first_blocks": first, "edge_rows": edge, "panels": panels,
+                             "strips": strips, "outs": 2}
 
 
-def _candidates(config, shape):
+def candidate_plans(config, shape):
     """Every plan worth a look that fits the scratchpad, few jobs first, within a bounded effort."""
     plans, effort = [], 0
     for jobs, arguments in sorted(_parameters(config, shape), key=lambda item: item[0]):
@@ -116,7 +118,7 @@ def choose_plan(config, shape, latency=20):
     ``ValueError`` if no plan fits the scratchpad (only possible for absurdly small scratchpads).
     """
     ranked = sorted(((lower_bound(config, plan, latency), number, plan)
-                     for number, plan in enumerate(_candidates(config, shape))),
+                     for number, plan in enumerate(candidate_plans(config, shape))),
                     key=lambda item: item[:2])
     if not ranked:
         raise ValueError(f"no tiling of {shape} fits a scratchpad of {config.sm_bytes} bytes")
@@ -145,6 +147,11 @@ def plan_gemm(config, problem, semaphores, latency=20):
         Memory latency the plan is tuned for; any plan works at any latency.
     """
     plan, _ = choose_plan(config, problem.shape, latency)
+    return bind_plan(config, problem, plan, semaphores)
+
+
+def bind_plan(config, problem, plan, semaphores):
+    """Return the commands of one plan of a product; arguments as for ``plan_gemm``."""
     return _Binder(config, problem, plan, semaphores).commands()
 
 

@@ -69,12 +69,15 @@ class Platform(abc.ABC):
         whose ``run`` returns 0 cycles, and whose trace is empty.
     memory_bytes : int
         Size of global memory, which starts at address 0.
+    memory_latency : int
+        Cycles from a read address to its data that operators plan for; any other works as well.
     """
 
     name: str
     config: object
     timed: bool
     memory_bytes: int
+    memory_latency: int = 20
 
     @property
     @abc.abstractmethod

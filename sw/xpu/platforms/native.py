@@ -104,6 +104,7 @@ class NativePlatform(Platform):
             library = model_build.model_for(self.config, traced=traced)
         #: Global memory in place: what is written here is there at once.
         self.memory = np.zeros(self.memory_bytes, np.uint8)
+        self.memory_latency = memory_latency
         self._model = Model(library, self.memory, latency=memory_latency, stall=stall, seed=seed,
                             order=memory_order, randomize=randomize,
                             record_activity=record_activity)
