@@ -2,7 +2,8 @@
 
 Each file ``docs/results/<name>.json`` holds ``{"command": [...], "result": {...}}``: arguments of
 ``python -m xpu`` that end in ``--json``, and the object they printed. The table is rendered from
-these files alone; ``--run`` measures again first. To add a measurement, write a file with its
+these files alone; ``--run`` measures again first. A file may also hold ``"gemmini_cycles"``, the
+peer's figure for the same product. To add a measurement, write a file with its
 ``command`` and run ``python -m xpu bench table --run <name>``.
 """
 
@@ -24,6 +25,10 @@ _HEADING = """\
 Written by `python -m xpu bench table` from `docs/results/*.json`; do not edit. Each line is one
 command, `python -m xpu` before it and `--json` after it; `python -m xpu bench table --run` measures
 them again. Cycles do not depend on the machine, kHz do.
+
+Gemmini's cycles, where given, are of its own RTL in Verilator with the same array (16 x 16), bus
+width and memory latency, operands and INT8 results in memory; its commands come from an ideal host
+without delay. Ours count from the doorbell, through the command ring in memory, to the completion.
 """
 
 _COLUMNS = (
@@ -98,14 +103,15 @@ def render(entries):
         if entry["command"][:2] == ["bench", "matmul"]:
             result = entry.get("result") or {}
             rows.append([f"`{_command(entry)}`", *(_cell(pattern, result.get(key))
-                                                   for key, _, pattern in _COLUMNS)])
+                                                   for key, _, pattern in _COLUMNS),
+                         _cell("{:,}", entry.get("gemmini_cycles"))])
         else:
             others.append((name, entry))
     if rows:
-        titles = ["command", *(title for _, title, _ in _COLUMNS)]
+        titles = ["command", *(title for _, title, _ in _COLUMNS), "Gemmini cycles"]
         lines.append("## Matrix products\n")
         lines += ["| " + " | ".join(row) + " |" for row in
-                  (titles, ["---", *["---:"] * len(_COLUMNS)], *rows)]
+                  (titles, ["---", *["---:"] * (len(titles) - 1)], *rows)]
         lines.append("")
     for name, entry in others:
         lines += [f"## {name}\n", f"`{_command(entry)}`\n", "| figure | value |", "| --- | ---: |"]
