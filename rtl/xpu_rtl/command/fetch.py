@@ -114,8 +114,11 @@ class RingFetcher(wiring.Component):
                     m.d.sync += head.eq((head + slots) & self.mask)
                     m.next = "idle"
         beats_shift = cfg.slot_beats.bit_length() - 1
+        slots_less_one = Signal(range(most))                   # ``slots`` is never 0 in "ask"
         m.d.comb += [
-            self.bus.ar.p.addr.eq(addr), self.bus.ar.p.len.eq((slots << beats_shift) - 1),
+            slots_less_one.eq(slots - 1),
+            self.bus.ar.p.addr.eq(addr),
+            self.bus.ar.p.len.eq(Cat(Const(cfg.slot_beats - 1, beats_shift), slots_less_one)),
             self.beats.valid.eq(self.bus.r.valid), self.bus.r.ready.eq(self.beats.ready),
             self.beats.payload.eq(Cat(self.bus.r.p.data, self.bus.r.p.resp)),
             answered.eq(self.bus.r.valid & self.bus.r.ready & self.bus.r.p.last),
