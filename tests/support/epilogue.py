@@ -275,15 +275,18 @@ def check(log, tiles):
     adds, dones = deque(log.adds), deque(log.dones)
     written, latest = 0, 0
     for tile in tiles:
-        written += len(tile.words)
-        finished = log.responses[written - 1] if written else 0
+        rows, blocks = tile.fields["rows"], tile.fields["blocks"]
+        per_row = len(tile.words) // (rows * blocks)
         if tile.fields["out_semaphore"] and not tile.fields["silent"]:
-            cycle, semaphore, amount = adds.popleft()
-            assert (semaphore, amount) == (tile.fields["out_semaphore"], tile.fields["rows"])
-            assert cycle > max(finished, latest)
-            latest = cycle
+            for row in range(rows):     # a row is written with its word of the last block
+                last_word = written + ((blocks - 1) * rows + row + 1) * per_row - 1
+                cycle, semaphore, amount = adds.popleft()
+                assert (semaphore, amount) == (tile.fields["out_semaphore"], 1)
+                assert cycle > max(log.responses[last_word], latest)
+                latest = cycle
+        written += len(tile.words)
         if tile.fields["last"]:
             cycle = dones.popleft()
-            assert cycle > max(finished, latest)
+            assert cycle > max(log.responses[written - 1] if written else 0, latest)
     assert not adds
     assert not dones

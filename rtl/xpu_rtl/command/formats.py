@@ -219,8 +219,8 @@ GEMM = Format(
                                 "a_value + r. 0 for none."),
         Field("b_semaphore", 8, "Column tile t starts when this has reached b_value + t. "
                                 "0 for none."),
-        Field("out_semaphore", 8, "Add a tile's rows to it when the tile is written to SM. "
-                                  "0 for none."),
+        Field("out_semaphore", 8, "Add 1 to it for each row of each tile, when the row is written "
+                                  "to SM. 0 for none."),
         Field("release_semaphore", 8, "Add 1 to it when the last operand word has been read. "
                                       "0 for none."),
         Field("a_value", 32, "Base of the waits for A."),

@@ -9,7 +9,7 @@ from ..command.formats import OutType
 from ..params import XpuConfig
 from .types import AccumulatorPort, TileDescriptor, wide_address
 
-__all__ = ["DrainSequencer", "DrainStep", "TileEnd"]
+__all__ = ["DrainSequencer", "DrainStep", "RowEnd"]
 
 
 class DrainStep(data.StructLayout):
@@ -37,11 +37,11 @@ class DrainStep(data.StructLayout):
         })
 
 
-class TileEnd(data.StructLayout):
-    """A tile whose last word is on its way. Fields: ``semaphore``, ``rows``, ``last``."""
+class RowEnd(data.StructLayout):
+    """A row whose last word is on its way. Fields: ``semaphore``, ``last`` (of its command)."""
 
     def __init__(self):
-        super().__init__({"semaphore": unsigned(8), "rows": unsigned(16), "last": unsigned(1)})
+        super().__init__({"semaphore": unsigned(8), "last": unsigned(1)})
 
 
 class DrainSequencer(wiring.Component):
@@ -77,8 +77,8 @@ class DrainSequencer(wiring.Component):
         A word may begin.
     bytes_busy : In(1)
         8-bit results are in the datapath: an INT32 tile, whose way is shorter, waits.
-    end : Out(stream.Signature(TileEnd()))
-        Accepted with the last step of each tile.
+    end : Out(stream.Signature(RowEnd()))
+        Accepted with the last step of each row of a tile's last block; once for a silent tile.
     active : Out(1)
         A tile is being drained.
     fault, fault_address : Out(1), Out(wide_address(config))
@@ -90,7 +90,7 @@ class DrainSequencer(wiring.Component):
     the cycle of its ``computed``.
     Throughput: lanes / epilogue_lanes steps per row; INT32 as many, but at least 4. No gap between
     tiles, except before an INT32 tile that follows an 8-bit one.
-    Backpressure: waits for ``room`` before each word and for ``end.ready`` at the end of a tile.
+    Backpressure: waits for ``room`` before each word and for ``end.ready`` in the last block.
     Combinational paths: ``room``, ``end.ready`` to ``acc.en``, ``step.valid``, ``word``,
     ``end.valid`` and ``tile.ready``; ``computed`` and ``bytes_busy`` to ``tile.ready``.
     Reset: no tile.
@@ -107,7 +107,7 @@ class DrainSequencer(wiring.Component):
             "param_row": Out(range(config.lanes // self.param_lanes)),
             "word": Out(1), "word_address": Out(config.sm_addr_width), "room": In(1),
             "bytes_busy": In(1),
-            "end": Out(stream.Signature(TileEnd())),
+            "end": Out(stream.Signature(RowEnd())),
             "active": Out(1), "fault": Out(1), "fault_address": Out(wide_address(config)),
         })
 
@@ -141,15 +141,17 @@ class DrainSequencer(wiring.Component):
             last_block.eq(block == tile.blocks - 1),
         ]
 
-        ending, outside, able, go = Signal(), Signal(), Signal(), Signal()
+        row_ending, ending, outside = Signal(), Signal(), Signal()
+        able, go = Signal(), Signal()
         m.d.comb += [
-            ending.eq(tile.silent | (row_last & last_row & last_block)),
+            row_ending.eq(tile.silent | (row_last & last_block)),
+            ending.eq(row_ending & (tile.silent | last_row)),
             outside.eq(~tile.silent & word_first & word[-1]),
             able.eq(active & ~stopped & ~outside & (tile.silent | ~word_first | self.room)),
-            go.eq(able & (~ending | self.end.ready)),
-            self.end.valid.eq(able & ending),
+            go.eq(able & (~row_ending | self.end.ready)),
+            self.end.valid.eq(able & row_ending),
             self.end.p.semaphore.eq(Mux(tile.silent, 0, tile.out_semaphore)),
-            self.end.p.rows.eq(tile.rows), self.end.p.last.eq(tile.last),
+            self.end.p.last.eq(tile.last & ending),
             self.step.valid.eq(go & ~tile.silent),
             self.word.eq(self.step.valid & word_first), self.word_address.eq(word),
             self.active.eq(active),

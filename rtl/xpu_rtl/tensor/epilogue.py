@@ -9,7 +9,7 @@ from ..command.types import SemaphoreAdd
 from ..common.fifo import StreamFifo
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
-from .completion import TileCompletion
+from .completion import RowCompletion
 from .drain import DrainSequencer, DrainStep
 from .parameters import ParameterLoader
 from .requantize import Requantizer
@@ -51,7 +51,7 @@ class Epilogue(wiring.Component):
     param, output : Out(ScratchpadPort(config))
         Reads of bias and scales; writes of results.
     add : Out(stream.Signature(SemaphoreAdd()))
-        A tile's rows, when all its words are written, if it has a semaphore.
+        1 for each row of a tile, when all its words are written, if it has a semaphore.
     done : Out(1)
         Pulse, once per command, in order: everything is written and every add accepted.
     fault : Out(1)
@@ -100,7 +100,7 @@ class Epilogue(wiring.Component):
         config = self._config
         m.submodules.loader = loader = ParameterLoader(config)
         m.submodules.drain = drain = DrainSequencer(config)
-        m.submodules.completion = completion = TileCompletion(config)
+        m.submodules.completion = completion = RowCompletion(config)
         for mine, inner in ((self.tile, loader.i), (self.param, loader.param),
                             (self.acc, drain.acc), (self.add, completion.add)):
             wiring.connect(m, wiring.flipped(mine), inner)
