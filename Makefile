@@ -15,7 +15,8 @@ setup: ## Make .venv, where it is missing or out of date (PYTHON=python3.12 choo
 	@tools/setup.sh
 
 demo: setup ## Classify handwritten digits on the simulated RTL
-	$(PY) -m xpu demo $(ARGS)
+	@mkdir -p build
+	$(PY) -m xpu demo --output build/xpu-demo.png $(ARGS)
 
 test: setup ## Run the tests that CI runs (ARGS="tests/dma -x")
 	$(PY) -m pytest -m "not slow" $(ARGS)

@@ -13,7 +13,10 @@ fail() { say "$1"; say "install with: sudo apt-get install -y ${*:2}"; exit 1; }
 ready && exit 0
 # One set-up at a time; the lock ends with this process.
 exec 9<.
-if command -v flock >/dev/null; then flock 9; fi
+if command -v flock >/dev/null && ! flock -n 9; then
+  say "waiting for another set-up of this folder"
+  flock 9
+fi
 ready && exit 0
 
 suits() { "$1" -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, $2))" 2>/dev/null; }

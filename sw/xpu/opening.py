@@ -47,6 +47,9 @@ def open_device(config="slice", platform="native", *, memory_latency=20, memory_
     if isinstance(platform, str):
         platform = _make_platform(config, platform, memory_bytes, options,
                                   memory_latency=memory_latency, memory_stall=memory_stall)
+    elif options:
+        raise ArgumentError(f"xpu.open: {next(iter(options))} is an option of a platform opened by "
+                            f"name; the open platform {platform.name!r} has its own already")
     elif config not in ("slice", platform.config.name, platform.config):
         raise ArgumentError(f"config must be that of the platform, {platform.config.name!r}, "
                             f"not {config!r}")

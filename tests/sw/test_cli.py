@@ -106,7 +106,11 @@ def test_cache(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XPU_CACHE", str(tmp_path))
     assert cli.main(["cache", "info", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["path"] == str(tmp_path)
+    model = tmp_path / "models" / ("5" * 40)
+    model.mkdir(parents=True)
+    (model / "info.json").write_text('{"name": "tiny", "traced": true}')
     assert cli.main(["cache", "info"]) == 0
+    assert "tiny with waves" in capsys.readouterr().out
     assert cli.main(["cache", "clear"]) == 0
     assert "0.0 MiB freed" in capsys.readouterr().out
 

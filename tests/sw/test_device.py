@@ -50,6 +50,8 @@ def test_a_platform_object_brings_its_configuration():
     platform = ModelPlatform("tiny", 1 << 20)
     with pytest.raises(xpu.ArgumentError, match="config must be that of the platform, 'tiny'"):
         xpu.open("ecp5", platform=platform)
+    with pytest.raises(xpu.ArgumentError, match="traced is an option of a platform opened by name"):
+        xpu.open(platform=platform, traced=True)
 
 
 def test_use_after_close():

@@ -26,7 +26,11 @@ def run(args):
         return
     print(f"{facts['path']}: {_size(facts['bytes'])}")
     for model in facts["models"]:
-        print(f"  {model['key'][:12]}  {_size(model['bytes']):>10}  {model.get('config', '')}")
+        print(f"  {model['key'][:12]}  {_size(model['bytes']):>10}  {_kind(model)}")
+
+
+def _kind(model):
+    return f"{model.get('name', '')}{' with waves' if model.get('traced') else ''}"
 
 
 def _size(number):

@@ -45,7 +45,7 @@ def quick_lookup(quick_key):
     """Return the library that ``remember`` noted for a hash of the sources, or ``None``."""
     try:
         return lookup((root() / "quick" / quick_key).read_text(encoding="ascii"))
-    except FileNotFoundError:
+    except OSError:                         # not there, or another user's
         return None
 
 
@@ -124,7 +124,7 @@ def _size(folder):
 
 def info():
     """Return ``{"path", "bytes", "models"}``; a model has ``key``, ``bytes``, ``used`` (seconds
-    since the epoch) and what its builder noted (configuration, traced, versions, build_seconds).
+    since the epoch) and what its builder noted (name, traced, versions, build_seconds).
     """
     folder = root() / "models"
     models = []
