@@ -78,14 +78,14 @@ class Banks(wiring.Component):
 
     Timing
     ------
-    Latency: 2 cycles from ``en`` to ``done``, reads and writes alike (``LATENCY``). A write is seen
-    by every access after it.
+    Latency: 3 cycles from ``en`` to ``done``, reads and writes alike (``LATENCY``): crossbar to the
+    memories, memories, crossbar back. A write is seen by every access after it.
     Throughput: one access per requester and cycle.
     Backpressure: none. Combinational paths: none.
     Reset: ``done``. The memories are undefined until written.
     """
 
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(self, config: XpuConfig, requesters):
         self._config, self._requesters = config, tuple(requesters)
@@ -101,15 +101,17 @@ class Banks(wiring.Component):
         count, banks = len(self._requesters), config.sm_banks
         writers = [i for i, who in enumerate(self._requesters) if who.writes]
 
-        chosen = []  # chosen[i][b]: requester i performs its access at bank b
+        # Stage 1: who goes where. The grant comes late in its cycle, so the crossbar has the next.
+        s1, chosen = [], []  # chosen[i][b]: requester i performs its access at bank b
         for i in range(count):
-            one_hot = Signal(banks, name=f"chosen_{i}")
-            m.d.comb += one_hot.eq(self.en[i] << self.access[i].bank)
+            access = Signal(BankAccess(config), name=f"s1_access_{i}", reset_less=True)
+            one_hot = Signal(banks, name=f"s1_chosen_{i}")
+            m.d.sync += [access.eq(self.access[i]), one_hot.eq(self.en[i] << self.access[i].bank)]
+            s1.append(access)
             chosen.append(one_hot)
 
         def merge(bank, field, sources):
-            return reduce(or_, (
-                Mux(chosen[i][bank], getattr(self.access[i], field), 0) for i in sources), 0)
+            return reduce(or_, (Mux(chosen[i][bank], s1[i][field], 0) for i in sources), 0)
 
         r_data = []
         for bank in range(banks):
@@ -124,17 +126,18 @@ class Banks(wiring.Component):
             ]
             r_data.append(sram.r_data)
 
-        s1_valid = Signal(count)
-        m.d.sync += [s1_valid.eq(self.en), self.done.eq(s1_valid)]
+        # Stage 2: the memories have been read. Stage 3: the words at their requesters.
+        s1_valid, s2_valid = Signal(count), Signal(count)
+        m.d.sync += [s1_valid.eq(self.en), s2_valid.eq(s1_valid), self.done.eq(s2_valid)]
         for i, who in enumerate(self._requesters):
             if who.reads:
-                s1_bank = Signal(config.bank_width, name=f"s1_bank_{i}", reset_less=True)
-                s2_word = Signal(config.word_width, name=f"s2_word_{i}", reset_less=True)
-                m.d.sync += s1_bank.eq(self.access[i].bank)
-                with m.If(s1_valid[i]):
-                    with m.Switch(s1_bank):
+                s2_bank = Signal(config.bank_width, name=f"s2_bank_{i}", reset_less=True)
+                s3_word = Signal(config.word_width, name=f"s3_word_{i}", reset_less=True)
+                m.d.sync += s2_bank.eq(s1[i].bank)
+                with m.If(s2_valid[i]):
+                    with m.Switch(s2_bank):
                         for bank in range(banks):
                             with m.Case(bank):
-                                m.d.sync += s2_word.eq(r_data[bank])
-                m.d.comb += self.r_data[i].eq(s2_word)
+                                m.d.sync += s3_word.eq(r_data[bank])
+                m.d.comb += self.r_data[i].eq(s3_word)
         return m

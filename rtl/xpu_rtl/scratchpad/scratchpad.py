@@ -90,7 +90,7 @@ class Scratchpad(wiring.Component):
 
     Timing
     ------
-    Latency: 3 cycles from a transfer on ``req`` to ``rsp.valid`` if the bank is free (``LATENCY``);
+    Latency: 4 cycles from a transfer on ``req`` to ``rsp.valid`` if the bank is free (``LATENCY``);
     one more for every cycle of ``waiting`` and for the accesses before it. An access at the head of
     its port waits at most ``max_wait`` cycles.
     Throughput: one access per port and cycle while the banks differ.
