@@ -1,0 +1,33 @@
+"""The documents: their links lead somewhere, their examples run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import xpu
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links(page):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    local = [link for link in links if "://" not in link]
+    assert [link for link in local if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/programming.md"])
+def test_examples(name, monkeypatch, capsys):
+    """On the functional model, which knows the same driver and no time."""
+    def open_model(config="slice", **_):
+        return open_device(config, platform="model")
+
+    open_device = xpu.open
+    monkeypatch.setattr(xpu, "open", open_model)
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.S)
+    assert examples
+    for example in examples:
+        exec(compile(example, name, "exec"), {})
+    assert capsys.readouterr().out
