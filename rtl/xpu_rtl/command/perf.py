@@ -18,6 +18,10 @@ class PerfCounters(wiring.Component):
 
     SIMD has no cores yet: it is idle in every cycle.
 
+    Parameters
+    ----------
+    none
+
     Members
     -------
     bus : In(CsrBus)

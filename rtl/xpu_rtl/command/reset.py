@@ -14,6 +14,10 @@ class ResetSequencer(wiring.Component):
     they had decided, waits for ``quiet``; then raises ``core_reset`` for ``RESET_CYCLES``. Requests
     during a reset are ignored.
 
+    Parameters
+    ----------
+    none
+
     Members
     -------
     request : In(1)
