@@ -87,6 +87,7 @@ def _parameters(config, shape):
             heights, firsts = {min(shape.m, config.acc_rows // blocks)}, {blocks}
         else:
             heights = {round_up(-(-shape.m // parts), lanes) for parts in _PANELS}
+            heights |= {lanes * 2 ** e for e in range(12) if lanes * 2 ** e < min(heights)}
             firsts = {1, min(2, blocks), blocks}
         edges = {lanes, 2 * lanes, 4 * lanes} if depth == shape.k else {config.acc_rows}
         for rows, first, edge, (panels, strips) in itertools.product(

@@ -111,3 +111,12 @@ def test_a_long_dot_product_fits_the_smallest_scratchpad():
     config = get_config("tiny")
     plan, _ = choose_plan(config, GemmShape(1, 1, 65_535, 4))
     assert plan.buffers.total <= config.sm_bytes
+
+
+@pytest.mark.parametrize("name", ["tiny", "slice"])
+def test_however_tall_wide_or_deep(name):
+    config = get_config(name)
+    for m, n, k in ((400_000, 1, 1), (400_000, 1, 40), (1, 40_000, 1), (1, 1, 400_000)):
+        plan, _ = choose_plan(config, GemmShape(m, n, k, 4, True, True, True))
+        assert plan.buffers.total <= config.sm_bytes
+        assert sum(job.rows * job.columns * job.depth for job in plan.jobs) == m * n * k
