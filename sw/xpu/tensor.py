@@ -17,7 +17,7 @@ def check_dtype(dtype, argument="dtype", allowed=tuple(DTYPES)):
     """Return a NumPy dtype in native byte order, or raise ``DTypeError``."""
     try:
         result = np.dtype(dtype).newbyteorder("=")
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):     # NumPy parses strings
         result = None
     if dtype is None or result is None or result.name not in allowed:
         given = dtype if result is None or dtype is None else result.name

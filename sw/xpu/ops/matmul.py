@@ -79,7 +79,7 @@ def matmul(a, b, bias=None, scale=None, zero_point=0, activation=None, out_dtype
                                     f"not {zero_point}")
         else:
             zero_point = _zero_point("zero_point", zero_point, out_dtype)
-        if activation not in (None, "relu"):
+        if activation is not None and not (isinstance(activation, str) and activation == "relu"):
             raise ArgumentError(f"matmul: activation must be None or 'relu', not {activation!r}")
         a_zero_point = _zero_point("a_zero_point", a_zero_point, a.dtype)
         b_zero_point, b_zero_vector = _b_zero_point(device, b_zero_point, b.dtype, n)
@@ -157,7 +157,10 @@ def _scale(device, scale, n):
                     ("float32",) if scale.ndim else ("float32", "float64"))
         values = np.asarray(scale)
     elif isinstance(scale, numbers.Real) and not isinstance(scale, bool):
-        values = np.asarray(float(scale))
+        try:
+            values = np.asarray(float(scale))
+        except OverflowError:
+            values = np.asarray(np.inf)
     else:
         raise ArgumentError(f"matmul: scale must be None, a number, a tensor or a NumPy array, not "
                             f"{type(scale).__name__}")
