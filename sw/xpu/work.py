@@ -133,15 +133,18 @@ class Work:
         """Take note of completions and faults; feed the ring."""
         register = CLUSTER["irq_status"]
         status = self.read("irq_status")
-        if status:
+        fault = register.unpack(status)["fault"]
+        if status and not fault:
             self._write("irq_status", status)
         known = (self.completed - self._base) & _MASK
         advance = (self.ring.read("completed") - known) & _MASK
         if advance:
             self.completed += advance
             self.ring.retire(self.completed)
-        if register.unpack(status)["fault"] and self._fault is None:
-            self._note_fault()
+        if fault:
+            if self._fault is None:
+                self._note_fault()
+            self._write("irq_status", status)       # once noted: Ctrl-C may come in between
         self.check()
         if self.ring.waiting:
             self.ring.pump()

@@ -218,6 +218,21 @@ def test_good_rows_before_a_bad_one_move(dev):
     assert not dev.platform._engines.scratchpad[-8:].any()
 
 
+def test_ctrl_c_does_not_lose_a_fault(dev, monkeypatch):
+    """Not even between the look at the interrupt and the look at its cause."""
+    dev.submit([load(rows=0)])
+    note = dev._work._note_fault
+
+    def interrupted():
+        monkeypatch.setattr(dev._work, "_note_fault", note)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(dev._work, "_note_fault", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dev.synchronize()
+    with pytest.raises(xpu.DeviceFault, match="BAD_FIELD"):
+        dev.synchronize()
+
+
 # Hangs --------------------------------------------------------------------------------------------
 def test_a_hang_names_the_waiting_engine(dev):
     dev.submit([Command(Opcode.NOP, signal0_semaphore=3, signal0_add=2),
