@@ -19,6 +19,8 @@ class Bench:
         cocotb test modules, importable from ``tb/``.
     doc : str
         One line.
+    quick : str
+        Regular expression of the tests of ``run.py --quick``.
     top : str
         ``module:Class`` of the component, made from the configuration; None for the whole cluster.
     """
@@ -27,12 +29,24 @@ class Bench:
     config: str
     modules: tuple[str, ...]
     doc: str
+    quick: str
     top: str | None = None
 
 
 BENCHES = {bench.name: bench for bench in (
-    Bench("cluster", "tiny", ("cluster.test_operators", "cluster.test_faults"),
-          "the whole cluster under the driver, random stalls, faults"),
     Bench("scratchpad", "tiny", ("scratchpad.test_scratchpad",),
-          "every requester with random traffic", "scratchpad.bench:ScratchpadBench"),
+          "every requester with random traffic", "few_words|one_bank",
+          "scratchpad.bench:ScratchpadBench"),
+    Bench("dma", "tiny", ("dma.test_copies", "dma.test_faults"),
+          "load and store engine, scratchpad and bus", "both_directions_with|write_error",
+          "dma.bench:DmaBench"),
+    Bench("tensor", "tiny", ("tensor.test_products", "tensor.test_requantize"),
+          "tensor unit and scratchpad", "random_products$|no_idle|many_outputs",
+          "tensor.bench:TensorBench"),
+    Bench("command", "tiny", ("command.test_streams", "command.test_faults"),
+          "command processor with engines in Python", "fast_engines|malformed",
+          "command.bench:CommandBench"),
+    Bench("cluster", "tiny", ("cluster.test_operators", "cluster.test_faults"),
+          "the whole cluster under the driver, random stalls, faults",
+          "queued|profile|registers|read_error"),
 )}

@@ -12,7 +12,7 @@ __all__ = ["CONFIG", "check_product", "open_platform", "random_operand", "random
 
 def open_platform(dut, **kwargs):
     """The platform of a test, with the configuration the bench was built from, and bus checks."""
-    AxiCheck(dut, CONFIG, extra_reads=2 * CONFIG.rings)
+    AxiCheck(dut, CONFIG, extra_reads=CONFIG.rings * CONFIG.fetch_slots)
     return xpu.CocotbPlatform(dut, config=CONFIG, memory_bytes=1 << 20, **kwargs)
 
 

@@ -7,12 +7,13 @@ from collections import deque
 import cocotb
 from amaranth.lib import data
 from cocotb.clock import Clock
+from cocotb.handle import Immediate
 from cocotb.triggers import ClockCycles, Event, RisingEdge
 
 from xpu_rtl.configs import get_config
 
-__all__ = ["CONFIG", "EFFORT", "Sink", "Source", "packer", "scaled", "seeded", "start", "unpacker",
-           "until"]
+__all__ = ["CONFIG", "EFFORT", "Sink", "Source", "packer", "power_up", "release", "scaled",
+           "seeded", "unpacker", "until"]
 
 CONFIG = get_config(os.environ.get("XPU_CONFIG", "tiny"))
 EFFORT = float(os.environ.get("XPU_TB_EFFORT", "1"))
@@ -28,10 +29,14 @@ def seeded(name):
     return random.Random(f"{cocotb.RANDOM_SEED}-{name}")
 
 
-async def start(dut, *, period_ns=10):
-    """Start the clock and reset everything."""
-    dut.rst.value = 1
+def power_up(dut, *, period_ns=10):
+    """Start the clock with the reset given: before sources and sinks are made."""
+    dut.rst.value = Immediate(1)
     cocotb.start_soon(Clock(dut.clk, period_ns, unit="ns").start())
+
+
+async def release(dut):
+    """Hold the reset for some cycles, then end it."""
     await ClockCycles(dut.clk, 4)
     dut.rst.value = 0
     await RisingEdge(dut.clk)
@@ -91,7 +96,7 @@ class Source:
 
     def __init__(self, dut, name, *, rng, valid_p=1.0):
         self.queue, self.sent, self.valid_p, self._rng = deque(), 0, valid_p, rng
-        self._clk, self._wake = dut.clk, Event()
+        self._clk, self._rst, self._wake = dut.clk, dut.rst, Event()
         self._valid = getattr(dut, f"{name}_valid")
         self._payload = getattr(dut, f"{name}_payload")
         self._ready = getattr(dut, f"{name}_ready")
@@ -116,6 +121,8 @@ class Source:
     async def _run(self):
         rng, edge, width = self._rng, RisingEdge(self._clk), len(self._payload)
         while True:
+            while int(self._rst.value):
+                await edge
             if not self.queue:
                 self._wake.clear()
                 await self._wake.wait()

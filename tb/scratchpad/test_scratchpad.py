@@ -5,7 +5,7 @@ from collections import deque
 import cocotb
 from cocotb.triggers import RisingEdge
 
-from common.drive import CONFIG, packer, scaled, seeded, start
+from common.drive import CONFIG, packer, power_up, release, scaled, seeded
 from scratchpad.bench import PORTS
 from support.scratchpad import MemoryModel, read, write
 from xpu_rtl.scratchpad.arbiter import max_wait
@@ -59,7 +59,8 @@ class Port:
 
 async def play(dut, sources, cycles, rng, *, model=None, drain=600):
     """Run ports from ``{name: source}`` for some cycles, then until every response has come."""
-    await start(dut)
+    power_up(dut)
+    await release(dut)
     ports = [Port(dut, who, sources.get(who.name, lambda: None)) for who in PORTS]
     model, edge = model or MemoryModel(), RisingEdge(dut.clk)
     for cycle in range(cycles + drain):

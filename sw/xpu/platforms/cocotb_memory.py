@@ -59,6 +59,7 @@ class CocotbMemory:
             self.channels |= {"aw": write.aw_channel, "w": write.w_channel, "b": write.b_channel}
             self._answer(write.b_channel, "bresp", "write")
             write.aw_channel.queue_occupancy_limit = outstanding
+            write.b_channel.queue_occupancy_limit = outstanding
         else:
             read = AxiSlaveRead(AxiReadBus.from_prefix(dut, prefix), dut.clk, dut.rst, target=self)
         self.channels |= {"ar": read.ar_channel, "r": read.r_channel}
@@ -68,11 +69,12 @@ class CocotbMemory:
             self.stall(stall, seed)
 
     def stall(self, chance, seed=0, names=None):
-        """Pause the named channels (default: all) with a chance per cycle; 1 for always."""
+        """Pause the named channels (default: all) with a chance per cycle, 0 (never) to 1."""
         for name in names or self.channels:
-            rng = random.Random(f"{seed}-{name}")
-            self.channels[name].set_pause_generator(
-                iter(lambda rng=rng: rng.random() < chance, None))
+            rng, channel = random.Random(f"{seed}-{name}"), self.channels[name]
+            channel.set_pause_generator(
+                iter(lambda rng=rng: rng.random() < chance, None) if chance else None)
+            channel.pause = chance > 0
 
     def _answer(self, channel, field, kind):
         """Turn SLVERR, all that the subordinate knows, into the response of the last access."""

@@ -1,0 +1,148 @@
+"""Malformed commands, failing engines and failing fetches: the exact report, every time."""
+
+import cocotb
+from cocotb.triggers import ClockCycles
+
+from command.support import CONFIG, Rig, encode
+from common.drive import scaled, until
+from support.command_stream import random_stream
+from xpu_rtl.command.formats import HEADER, Engine, FaultCause, Opcode
+
+LAST = CONFIG.semaphores - 1
+GOOD = {"rows": 1, "row_bytes": 4}
+MALFORMED = (
+    (FaultCause.BAD_OPCODE, 0, [0]),
+    (FaultCause.BAD_OPCODE, 0, encode(Opcode.LAUNCH)),
+    (FaultCause.BAD_OPCODE, 0, encode(0xFF, slots=9, reserved0=1, wait0_semaphore=255)),
+    (FaultCause.BAD_SLOTS, 0, encode(Opcode.NOP, slots=0)),
+    (FaultCause.BAD_SLOTS, 0, encode(Opcode.GEMM, slots=1)),
+    (FaultCause.BAD_SLOTS, 0, encode(Opcode.GEMM, slots=3)),
+    (FaultCause.BAD_SLOTS, 0, encode(Opcode.DMA_STORE, slots=2, reserved0=4)),
+    (FaultCause.BAD_FIELD, HEADER.lsb["reserved0"],
+     encode(Opcode.FENCE, reserved0=1 << 18, wait0_semaphore=255)),
+    (FaultCause.BAD_FIELD, HEADER.lsb["reserved0"], encode(Opcode.GEMM, reserved0=1)),
+    *((FaultCause.BAD_SEMAPHORE, HEADER.lsb[name], encode(opcode, **{name: value}))
+      for opcode in (Opcode.NOP, Opcode.DMA_LOAD, Opcode.GEMM) for name, value in (
+          ("wait0_semaphore", LAST + 1), ("wait1_semaphore", 255),
+          ("signal0_semaphore", 128), ("signal1_semaphore", LAST + 1))),
+)
+
+
+@cocotb.test(timeout_time=3, timeout_unit="ms")
+async def malformed_commands(dut):
+    """Earlier commands complete, later ones are not executed; the other ring goes on."""
+    rig = await Rig.create(dut, "malformed", stall=0.2, latency=(20, 40))
+    for cause, info, slots in MALFORMED:
+        await rig.open_ring(0)
+        await rig.open_ring(1)
+        rig.put(encode(Opcode.DMA_STORE, **GOOD), 1)
+        rig.put(encode(Opcode.FENCE, sequence=9), 1)
+        for command in (encode(Opcode.GEMM, rows=2), encode(Opcode.DMA_LOAD, **GOOD), slots,
+                        encode(Opcode.DMA_LOAD, **GOOD), encode(Opcode.FENCE, sequence=1)):
+            rig.put(command)
+        await rig.write("irq_enable", 0x100)
+        await rig.doorbell(0)
+        await until(dut, lambda: int(dut.irq.value), "fault interrupt", cycles=1000)
+        assert await rig.fault() == {"cause": cause, "engine": Engine.CONTROL, "index": 2,
+                                     "address": 0, "info": info}
+        await rig.doorbell(1)
+        await rig.idle()
+        await ClockCycles(dut.clk, 60)
+        assert [(one.index, one.ring) for one in rig.engines["load"].log] == [(1, 0)]
+        assert [(one.index, one.ring) for one in rig.engines["tensor"].log] == [(0, 0)]
+        assert rig.engines["tensor"].log[0].done is not None
+        assert await rig.read("ring_completed") == 0
+        assert await rig.read("ring_issued") == 2
+        assert await rig.read("ring_completed", 1) == 9
+        assert (await rig.fault(1))["cause"] is FaultCause.NONE
+        assert await rig.read("status") == {"active": 0, "resetting": 0, "faulted": 1}
+        assert await rig.read("irq_status") == {"completion": 0, "fault": 1}
+        await rig.reset()
+
+
+@cocotb.test(timeout_time=3, timeout_unit="ms")
+async def fetch_errors(dut):
+    """At every beat of a stream: commands before it are executed, the report names the beat."""
+    rig = await Rig.create(dut, "fetch", stall=0.2, latency=(1, 10))
+    stream = (encode(Opcode.NOP), encode(Opcode.DMA_LOAD, **GOOD), encode(Opcode.GEMM, rows=1),
+              encode(Opcode.FENCE, sequence=4), encode(Opcode.DMA_STORE, rows=1))
+    index_of = [0, 1, 2, 2, 3, 4]
+    engine_of = {1: "load", 2: "tensor", 4: "store"}
+    for slot, index in enumerate(index_of):
+        for beat in range(CONFIG.slot_beats):
+            await rig.open_ring()
+            for command in stream:
+                rig.put(command)
+            address = rig.address(0, slot) + beat * CONFIG.bus_bytes
+            rig.memory.faults[:] = [(address, address, "read")]
+            await rig.doorbell()
+            await rig.idle()
+            assert await rig.fault() == {"cause": FaultCause.FETCH, "engine": Engine.CONTROL,
+                                         "index": index, "address": address, "info": 2}
+            for number, name in engine_of.items():
+                assert len(rig.engines[name].log) == (number < index), (slot, beat, name)
+            assert await rig.read("ring_completed") == (4 if index > 3 else 0)
+            await rig.reset()
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def ring_outside_memory(dut):
+    """A ring nobody answers for: DECERR."""
+    rig = await Rig.create(dut, "outside")
+    await rig.open_ring()
+    await rig.write("ring_base_high", 0x8000_0000)
+    rig.tails[0] = 3
+    await rig.doorbell()
+    await rig.idle()
+    address = 0x8000_0000 << 32 | rig.address(0) & 0xFFFF_FFFF
+    assert await rig.fault() == {"cause": FaultCause.FETCH, "engine": Engine.CONTROL, "index": 0,
+                                 "address": address, "info": 3}
+
+
+def failed(engine, index):
+    """Condition: a command of ring 0 has ended."""
+    return lambda: any(one.done for one in engine.log if (one.ring, one.index) == (0, index))
+
+
+@cocotb.test(timeout_time=3, timeout_unit="ms")
+async def failing_engines(dut):
+    """A failing command signals nothing, its ring stops, the other ring completes."""
+    rig = await Rig.create(dut, "engines", stall=0.2, latency=(1, 40), accept_p=0.7)
+    rng = rig.rng
+    opcodes = {Opcode.DMA_LOAD: "load", Opcode.DMA_STORE: "store", Opcode.GEMM: "tensor"}
+    half = CONFIG.semaphores // 2
+    for _ in range(scaled(12)):
+        streams = [random_stream(rng, CONFIG, 14, semaphores=numbers)
+                   for numbers in (range(1, half), range(half, CONFIG.semaphores))]
+        places = [n for n, (opcode, _) in enumerate(streams[0].commands) if opcode in opcodes]
+        if not places:
+            continue
+        index = rng.choice(places)
+        name = opcodes[streams[0].commands[index][0]]
+        report = {"cause": rng.choice((4, 5, 6, 7)), "address": rng.getrandbits(64),
+                  "info": rng.getrandbits(32)}
+        rig.engines[name].faults[0, index] = report
+        for ring, stream in enumerate(streams):
+            await rig.open_ring(ring)
+            for slots in stream.encoded():
+                rig.put(slots, ring)
+            await rig.doorbell(ring)
+        await until(dut, failed(rig.engines[name], index), "the failing command ends")
+        await ClockCycles(dut.clk, 400)
+        fault = await rig.fault()
+        assert fault == {"cause": FaultCause(report["cause"]), "engine": Engine[name.upper()],
+                         "index": index, "address": report["address"], "info": report["info"]}
+        # Nothing that must wait for the failed command or for a fence behind it has begun.
+        fence = next((n for n, (opcode, _) in enumerate(streams[0].commands)
+                      if opcode is Opcode.FENCE and n > index), 99)
+        for engine in rig.engines.values():
+            assert all(one.index < fence for one in engine.log if one.ring == 0)
+        assert not [one for one in rig.engines[name].log if one.ring == 0 and one.index > index
+                    and one.done]
+        # The failed command's engine is dead until reset; what the other ring needs of the others
+        # has gone on.
+        for other, engine in rig.engines.items():
+            if other != name:
+                assert all(one.done for one in engine.log), other
+        assert (await rig.fault(1))["cause"] is FaultCause.NONE
+        await rig.reset()
