@@ -46,10 +46,13 @@ class CommandCheck(wiring.Component):
 
     Timing
     ------
-    Latency: 0. Throughput: one command per cycle. Backpressure: none.
-    Combinational paths: everything to everything.
-    Reset: no state.
+    Latency: 1 cycle (``LATENCY``); ``command`` must hold for one cycle more, for ``report``.
+    Throughput: one command per two cycles. Backpressure: none.
+    Combinational paths: ``command`` to ``report``.
+    Reset: nothing is refused.
     """
+
+    LATENCY = 1
 
     def __init__(self, config: XpuConfig):
         self._config = config
@@ -107,9 +110,10 @@ class CommandCheck(wiring.Component):
         # The first broken rule. Conditions are one bit each.
         broken = Signal(len(rules))
         m.d.comb += [broken[n].eq(rule[0]) for n, rule in enumerate(rules)]
-        m.d.comb += self.bad.eq(broken.any())
+        s1_broken = Signal(len(rules), reset_less=True)
+        m.d.sync += [s1_broken.eq(broken), self.bad.eq(broken.any())]
         for n, (_, cause, name) in reversed(list(enumerate(rules))):
-            with m.If(broken[n]):
+            with m.If(s1_broken[n]):
                 m.d.comb += [
                     self.report.cause.eq(cause),
                     self.report.address.eq(c[name] if cause is address else 0),

@@ -272,13 +272,14 @@ class Sequencer(wiring.Component):
                     a_word.eq(a_row), b_row.eq(b_column), b_block.eq(b_column),
                 ]
                 m.next = "pass"
+            with m.State("pass"):       # to be taken
+                m.d.comb += [sending.eq(~check.bad),
+                             self.waiting.eq(sending & first & ~self.b_view.reached)]
                 with m.If(check.bad):   # never after the first tile: the command is the same
                     m.next = "refused"
                     m.d.sync += [self.fault.eq(1), self.report.eq(check.report),
                                  self.fault_sequence.eq(sequence)]
-            with m.State("pass"):       # to be taken
-                m.d.comb += [sending.eq(1), self.waiting.eq(first & ~self.b_view.reached)]
-                with m.If(allowed & ready):
+                with m.Elif(allowed & ready):
                     m.d.sync += [block.eq(block + 1), b_block.eq(next_b_block),
                                  accumulator.eq(accumulator + tile_rows)]
                     with m.If(block_last):
