@@ -79,7 +79,7 @@ class Decoder(wiring.Component):
 
     Timing
     ------
-    Latency: 2 cycles from a beat to its queue (``LATENCY``).
+    Latency: 3 cycles from a beat to its queue (``LATENCY``).
     Throughput: one beat per cycle; a command without waits and signals that executes here takes
     ``slot_beats + 1`` cycles.
     Backpressure: full.
@@ -87,7 +87,7 @@ class Decoder(wiring.Component):
     Reset: no command; ``issued`` 0.
     """
 
-    LATENCY = 2
+    LATENCY = 3
 
     def __init__(self, config: XpuConfig):
         self._config = config
@@ -110,21 +110,27 @@ class Decoder(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
+        # Stage 0: a register alone, because beats come out of a block RAM late in their cycle.
+        s0 = Signal(len(self.beats.payload), reset_less=True)
         s1 = Signal(_Beat(self._config), reset_less=True)
-        s1_valid, take, free = Signal(), Signal(), Signal()
-        m.d.comb += [free.eq(~s1_valid | take), self.beats.ready.eq(free)]
+        s0_valid, s1_valid, take, free = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [free.eq(~s1_valid | take), self.beats.ready.eq(~s0_valid | free)]
+        with m.If(self.beats.ready):
+            m.d.sync += s0_valid.eq(self.beats.valid)
+        with m.If(self.beats.ready & self.beats.valid):
+            m.d.sync += s0.eq(self.beats.payload)
         with m.If(free):
-            m.d.sync += s1_valid.eq(self.beats.valid)
-        with m.If(free & self.beats.valid):
-            self._stage1(m, s1)
+            m.d.sync += s1_valid.eq(s0_valid)
+        with m.If(free & s0_valid):
+            self._stage1(m, s0, s1)
         self._stage2(m, s1, s1_valid, take)
         return m
 
-    def _stage1(self, m, s1):
+    def _stage1(self, m, s0, s1):
         """Position and checks of the beat that enters ``s1``."""
         cfg = self._config
-        beat = self.beats.payload[:cfg.bus_width]
-        resp = self.beats.payload[cfg.bus_width:]
+        beat = s0[:cfg.bus_width]
+        resp = s0[cfg.bus_width:]
 
         offset = Signal(range(cfg.slot_beats))
         header = Signal(init=1)           # in the first slot of a command
