@@ -1,6 +1,6 @@
 """The semaphores of a cluster."""
 
-from amaranth import Module, Signal, unsigned
+from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In
@@ -81,12 +81,11 @@ class Semaphores(wiring.Component):
         for n, add in enumerate(self.add):
             m.d.comb += [requests[n].eq(add.valid), add.ready.eq(grant[n])]
         m.d.comb += fair.eq(requests & mask)
-        with m.If(~clearing):
-            with m.If(fair.any()):
-                m.d.comb += grant.eq(fair & -fair)
-            with m.Else():
-                m.d.comb += grant.eq(requests & -requests)
-        m.d.comb += above.eq(~(grant | (grant - 1)))
+        eligible = Signal(sources)
+        m.d.comb += eligible.eq(Mux(fair.any(), fair, requests))
+        for n in range(sources):    # a few gates per bit; as arithmetic, a carry chain each
+            m.d.comb += [grant[n].eq(eligible[n] & ~eligible[:n].any() & ~clearing),
+                         above[n].eq(eligible[:n].any())]
         with m.If(grant.any()):
             m.d.sync += mask.eq(above)
 
