@@ -44,7 +44,7 @@ BENCHES = {bench.name: bench for bench in (
           "tensor unit and scratchpad", "random_products$|no_idle|many_outputs",
           "tensor.bench:TensorBench"),
     Bench("command", "tiny", ("command.test_streams", "command.test_faults"),
-          "command processor with engines in Python", "fast_engines|malformed",
+          "command processor with engines in Python", "_engines$|malformed",
           "command.bench:CommandBench"),
     Bench("cluster", "tiny", ("cluster.test_operators", "cluster.test_faults"),
           "the whole cluster under the driver, random stalls, faults",

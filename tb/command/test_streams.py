@@ -54,8 +54,16 @@ async def fast_engines(dut):
 
 
 @cocotb.test(timeout_time=3, timeout_unit="ms")
-async def slow_engines_and_memory(dut):
-    rig = await Rig.create(dut, "slow", stall=0.5, latency=(1, 60), accept_p=0.3)
+async def slow_engines(dut):
+    """Queues fill up; commands wait for semaphores and fences."""
+    rig = await Rig.create(dut, "engines", latency=(1, 200), accept_p=0.5)
+    await play(rig, streams_for(rig, scaled(40)))
+
+
+@cocotb.test(timeout_time=3, timeout_unit="ms")
+async def slow_memory(dut):
+    """Queues run empty."""
+    rig = await Rig.create(dut, "memory", stall=0.5, latency=(1, 60), accept_p=0.3)
     await play(rig, streams_for(rig, scaled(40)), log2_slots=3)
 
 

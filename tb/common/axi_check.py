@@ -32,13 +32,15 @@ class AxiCheck:
     ----------
     bursts : dict
         ``(address, beats, id)`` of all bursts by "ar", "aw".
+    strobed : int
+        Write beats with a strobe.
     outstanding, most_outstanding : dict
         Bursts whose last response has not been taken by "ar", "aw": now, and at most.
     """
 
     def __init__(self, dut, config, *, extra_reads=0):
         self._dut, self._config = dut, config
-        self.bursts = {"ar": [], "aw": []}
+        self.bursts, self.strobed = {"ar": [], "aw": []}, 0
         self.outstanding = {"ar": 0, "aw": 0}
         self.most_outstanding = {"ar": 0, "aw": 0}
         self._limit = {"ar": config.max_bursts + extra_reads, "aw": config.max_bursts}
@@ -110,6 +112,7 @@ class AxiCheck:
 
     def _beat(self, data, strobe, last):
         self._beats += 1
+        self.strobed += strobe != 0
         if last:
             self._lasts.append(self._beats)
             self._beats = 0

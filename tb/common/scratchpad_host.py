@@ -1,4 +1,4 @@
-"""The bench's own port of a scratchpad: fill it, look at it, disturb the others."""
+"""The bench's own ports of a scratchpad: fill it, look at it, disturb the others."""
 
 from collections import deque
 
@@ -7,55 +7,76 @@ import numpy as np
 from cocotb.triggers import Event, RisingEdge
 
 from common.drive import packer
+from xpu_rtl.scratchpad.banks import bank_of
 from xpu_rtl.scratchpad.types import ScratchpadRequest
 
 __all__ = ["ScratchpadHost"]
 
 
 class ScratchpadHost:
-    """Accesses through the ports ``host_*`` of a bench, in order.
+    """Accesses through the ports ``{port}_*`` of a bench, in order.
 
     Parameters
     ----------
     dut, config, rng : cocotb handle, XpuConfig, random.Random
         The bench.
+    port : str
+        Name of the ports.
 
     Attributes
     ----------
     disturb : float
-        Chance per cycle of a read nobody wants, while there is nothing else to do.
+        Chance per cycle of a read nobody wants, while there is nothing else to do. Such reads stay
+        at one bank for a while.
     """
 
-    def __init__(self, dut, config, rng):
+    def __init__(self, dut, config, rng, port="host"):
         self._dut, self._config, self._rng = dut, config, rng
+        self._banks = [[] for _ in range(config.sm_banks)]
+        for word in range(config.sm_words):
+            self._banks[bank_of(config, word)].append(word)
+        self._words = self._banks[0]
+        (self._req_valid, self._req_payload, self._req_ready, self._rsp_valid,
+         self._rsp_payload) = (getattr(dut, f"{port}_{name}") for name in (
+             "req_valid", "req_payload", "req_ready", "rsp_valid", "rsp_payload"))
         self._pack = packer(ScratchpadRequest(config))
         self._queue, self._pending, self._wake = deque(), deque(), Event()
-        self._offered, self.disturb = None, 0.0
-        dut.host_req_valid.value = 0
+        self._offered, self._disturb = None, 0.0
+        self._req_valid.value = 0
         cocotb.start_soon(self._run())
 
+    @property
+    def disturb(self):
+        return self._disturb
+
+    @disturb.setter
+    def disturb(self, chance):
+        self._disturb = chance
+        self._wake.set()
+
     async def _run(self):
-        dut, edge = self._dut, RisingEdge(self._dut.clk)
+        edge, rng = RisingEdge(self._dut.clk), self._rng
         while True:
             if self._offered is None:
                 if self._queue:
                     self._offered = self._queue.popleft()
-                elif self._rng.random() < self.disturb:
-                    address = self._rng.randrange(self._config.sm_words)
-                    self._offered = self._pack(address=address), None
-                dut.host_req_valid.value = self._offered is not None
+                elif self.disturb and rng.random() < self.disturb:
+                    if rng.random() < 0.04:
+                        self._words = rng.choice(self._banks)
+                    self._offered = self._pack(address=rng.choice(self._words)), None
+                self._req_valid.value = self._offered is not None
                 if self._offered is not None:
-                    dut.host_req_payload.value = self._offered[0]
-                elif not self._pending and not self.disturb:
+                    self._req_payload.value = self._offered[0]
+                elif not self._pending and not self._disturb:
                     self._wake.clear()
                     await self._wake.wait()
                     continue
             await edge
-            if int(dut.host_rsp_valid.value):
+            if int(self._rsp_valid.value):
                 answer = self._pending.popleft()
                 if answer:
-                    answer(int(dut.host_rsp_payload.value))
-            if self._offered is not None and int(dut.host_req_ready.value):
+                    answer(int(self._rsp_payload.value))
+            if self._offered is not None and int(self._req_ready.value):
                 self._pending.append(self._offered[1])
                 self._offered = None
 

@@ -15,7 +15,8 @@ from xpu_rtl.scratchpad.scratchpad import Scratchpad
 __all__ = ["DmaBench", "bench_config"]
 
 PORTS = (Requester("load", reads=False, writes=True), Requester("store", reads=True, writes=False),
-         Requester("host", reads=True, writes=True))
+         Requester("host", reads=True, writes=True),
+         Requester("noise", reads=True, writes=False, priority=True))
 
 
 def bench_config(config):
@@ -27,9 +28,10 @@ def bench_config(config):
 class DmaBench(FlatBench):
     """Load and store engine on one scratchpad, and a second reader beside the load engine.
 
-    Ports: ``load_*``, ``store_*`` (``EnginePort``), ``store_view_*``, ``host_*`` (scratchpad port),
-    ``fetch_*`` (``AxiReadPort`` of the second reader), ``m_axi_*``, ``load_bytes``,
-    ``store_bytes``, ``core_rst`` (resets all but the read multiplexer).
+    Ports: ``load_*``, ``store_*`` (``EnginePort``), ``store_view_*``, ``host_*`` and ``noise_*``
+    (scratchpad ports; the latter has priority, as activations have), ``fetch_*`` (``AxiReadPort``
+    of the second reader), ``m_axi_*``, ``load_bytes``, ``store_bytes``, ``core_rst`` (resets all
+    but the read multiplexer).
     """
 
     def __init__(self, config):
@@ -45,7 +47,7 @@ class DmaBench(FlatBench):
         super().__init__(
             {"load": parts["load"].port, "store": parts["store"].port,
              "store_view": parts["store"].view, "host": parts["scratchpad"].ports[2],
-             "fetch": self._mux.managers[1]},
+             "noise": parts["scratchpad"].ports[3], "fetch": self._mux.managers[1]},
             extra={"core_rst": In(1), "load_bytes": Out(count), "store_bytes": Out(count)},
             axi_width=config.bus_width)
 

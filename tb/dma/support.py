@@ -115,8 +115,8 @@ class Rig:
         GM, ``GM_BYTES`` from ``GM_BASE``, random at the start.
     gm_before, sm_before : numpy.ndarray
         Contents at the start.
-    host : ScratchpadHost
-        Access to the scratchpad.
+    host, noise : ScratchpadHost
+        Access to the scratchpad; reads nobody wants, with priority.
     check : AxiCheck
         The bus.
     semaphores : Counter
@@ -136,6 +136,7 @@ class Rig:
         self.memory.data[:] = self.gm_before
         self.check = AxiCheck(dut, CONFIG, extra_reads=FETCH_READS)
         self.host = ScratchpadHost(dut, CONFIG, self.rng)
+        self.noise = ScratchpadHost(dut, CONFIG, self.rng, "noise")
         self.load = Engine(dut, "load", Opcode.DMA_LOAD, self.rng, valid_p=1 - rough,
                            add_p=1 - rough)
         self.store = Engine(dut, "store", Opcode.DMA_STORE, self.rng, valid_p=1 - rough,
@@ -146,8 +147,12 @@ class Rig:
         cocotb.start_soon(self._monitor())
         self.sm_before = np.frombuffer(self.rng.randbytes(CONFIG.sm_bytes), np.uint8)
         await self.host.write(0, self.sm_before)
-        self.host.disturb = self.rough = rough
+        self.rough = rough
+        self._disturb()
         return self
+
+    def _disturb(self):
+        self.host.disturb, self.noise.disturb = self.rough, 1.5 * self.rough
 
     async def _fetch(self, wanted):
         """A second reader; GM below ``GM_BYTES // 2`` must not change then."""
@@ -200,7 +205,7 @@ class Rig:
 
     async def scratchpad(self):
         """Return the scratchpad's contents."""
-        self.host.disturb = 0
+        self.host.disturb = self.noise.disturb = 0
         return await self.host.read(0, CONFIG.sm_bytes)
 
     async def check_memories(self):
@@ -212,14 +217,17 @@ class Rig:
 
     async def stop(self):
         """Stop the engines as the command processor does, and reset them."""
-        engines = (self.load, self.store)
+        engines, strobed = (self.load, self.store), self.check.strobed
         for engine in engines:
             engine.abort.value = 1
         await until(self.dut, lambda: all(int(e.quiet.value) for e in engines), "quiet",
                     cycles=5000)
         assert self.check.outstanding["ar"] <= FETCH_READS
         assert self.check.outstanding["aw"] == 0
+        # Beats on their way in the cycle of the abort, and no more, are still written.
+        assert self.check.strobed - strobed <= 4
         await self.host.settle()
+        await self.noise.settle()
         self.dut.core_rst.value = 1
         for engine in engines:
             engine.source.flush()
@@ -236,7 +244,7 @@ class Rig:
         for engine in (self.load, self.store):
             engine.forget()
         self.gm_before, self.sm_before = self.memory.data.copy(), await self.scratchpad()
-        self.host.disturb = self.rough
+        self._disturb()
 
 
 def same(found, expected, where):

@@ -10,18 +10,21 @@ from xpu_rtl.tensor.unit import TensorUnit
 
 __all__ = ["TensorBench"]
 
-PORTS = (*REQUESTERS[:3], Requester("host", reads=True, writes=True))
+PORTS = (*REQUESTERS[:3], Requester("host", reads=True, writes=True),
+         Requester("noise", reads=True, writes=False, priority=True))
 
 
 class TensorBench(FlatBench):
-    """Ports: ``tensor_*`` (``EnginePort``), ``a_view_*``, ``b_view_*``, ``host_*`` (scratchpad
-    port), ``core_rst`` (resets everything, as the command processor does)."""
+    """Ports: ``tensor_*`` (``EnginePort``), ``a_view_*``, ``b_view_*``, ``host_*`` and ``noise_*``
+    (scratchpad ports; the latter has priority), ``core_rst`` (resets everything, as the command
+    processor does)."""
 
     def __init__(self, config):
         self._core_reset = Signal()
         self._tensor, self._scratchpad = TensorUnit(config), Scratchpad(config, PORTS)
         super().__init__({"tensor": self._tensor.port, "a_view": self._tensor.a_view,
-                          "b_view": self._tensor.b_view, "host": self._scratchpad.ports[3]},
+                          "b_view": self._tensor.b_view, "host": self._scratchpad.ports[3],
+                          "noise": self._scratchpad.ports[4]},
                          extra={"core_rst": In(1)})
 
     def elaborate(self, platform):

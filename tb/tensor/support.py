@@ -34,8 +34,8 @@ class Rig:
 
     Attributes
     ----------
-    host : ScratchpadHost
-        Access to the scratchpad.
+    host, noise : ScratchpadHost
+        Access to the scratchpad; reads nobody wants, with priority.
     semaphores : Counter
         Values that the unit sees; its own additions are counted in ``adds``.
     commands : list
@@ -43,7 +43,9 @@ class Rig:
     reports : list
         ``(cause, address, info)`` of every completion.
     activity : list
-        Of every cycle since ``watch`` was called.
+        Of every cycle.
+    on_add : callable
+        Called with semaphore and amount of an addition in the cycle in which it is accepted.
     """
 
     @classmethod
@@ -54,8 +56,10 @@ class Rig:
         dut.core_rst.value = 0
         dut.tensor_abort.value = 0
         self.host = ScratchpadHost(dut, CONFIG, self.rng)
+        self.noise = ScratchpadHost(dut, CONFIG, self.rng, "noise")
         self.semaphores, self.adds = Counter(), Counter()
         self.commands, self.reports, self.begins, self.activity = [], [], [], []
+        self.on_add = lambda semaphore, amount: None
         self.source = Source(dut, "tensor_cmd", rng=self.rng, valid_p=1 - rough)
         layout = IssuedCommand(GEMM)
         self._index_lsb = layout["index"].offset
@@ -70,6 +74,7 @@ class Rig:
             values = add(bits)
             self.adds[values["semaphore"]] += values["amount"]
             self.semaphores[values["semaphore"]] += values["amount"]
+            self.on_add(values["semaphore"], values["amount"])
 
         Sink(dut, "tensor_done", rng=self.rng, take=done)
         Sink(dut, "tensor_add", rng=self.rng, ready_p=1 - rough, take=added)
@@ -102,11 +107,11 @@ class Rig:
         """Set the scratchpad's contents."""
         self.memory = np.array(memory, np.uint8)
         await self.host.write(0, self.memory)
-        self.host.disturb = self.rough
+        self.host.disturb = self.noise.disturb = self.rough
 
     async def contents(self):
         """Return the scratchpad's contents."""
-        self.host.disturb = 0
+        self.host.disturb = self.noise.disturb = 0
         return await self.host.read(0, CONFIG.sm_bytes)
 
     async def finish(self, *, cycles=40_000):
@@ -138,6 +143,7 @@ class Rig:
     async def restart(self):
         """Reset unit and scratchpad control; forget the commands."""
         await self.host.settle()
+        await self.noise.settle()
         self.dut.core_rst.value = 1
         self.source.flush()
         await ClockCycles(self.dut.clk, 2)

@@ -126,6 +126,75 @@ async def operands_arrive_while_it_runs(dut):
         await rig.restart()
 
 
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def released_operands_are_not_read_again(dut):
+    """The operands of a command are overwritten as soon as it releases them."""
+    rig = await Rig.create(dut, "release", rough=0.3)
+    rng, commands, tasks = rig.rng, [], []
+    matrices = Matrices(CONFIG, rng.getrandbits(32))
+    while CONFIG.sm_bytes - matrices.free * WORD > FULL:
+        blocks = rng.choice((1, 2))
+        commands.append(matrices.gemm(
+            rng.randint(1, 12), rng.randint(1, 12), rng.randint(1, 20), tile_blocks=blocks,
+            tile_rows=rng.randint(1, CONFIG.acc_rows // blocks), release_semaphore=5,
+            column_order=rng.randint(0, 1)))
+    free = matrices.memory.copy()
+    waiting = list(commands)
+
+    def released(semaphore, _):
+        values = waiting.pop(0)
+        depth_words = -(-values["depth"] // LANES)
+        parts = [(values["a_address"], values["rows"] * depth_words * WORD),
+                 (values["b_address"], -(-values["columns"] // LANES) * values["b_block_pitch"])]
+        for at, size in parts:
+            free[at:at + size] = 0x33
+            tasks.append(cocotb.start_soon(rig.host.write(at, bytes([0x33]) * size)))
+
+    rig.on_add = released
+    await rig.fill(matrices.memory)
+    rig.issue(commands)
+    await rig.finish()
+    for task in tasks:
+        await task
+    rig.memory = free
+    await rig.check(matrices.expected)
+
+
+@cocotb.test(timeout_time=1, timeout_unit="ms")
+async def output_is_written_when_it_says_so(dut):
+    """Rows added to the output semaphore are in the scratchpad, for any reader."""
+    rig = await Rig.create(dut, "output")
+    rng, tasks = rig.rng, []
+    matrices = Matrices(CONFIG, rng.getrandbits(32))
+    rows, columns = 60, 2 * LANES - 1
+    values = matrices.gemm(rows, columns, 6 * LANES, tile_blocks=2, tile_rows=3, out_semaphore=8,
+                           out_type=OutType.UINT8, has_bias=True)
+    done = 0
+
+    async def look(at):
+        """The row's last word first: it is the last to be written."""
+        for part in (range(LANES, columns), range(LANES)):
+            found = await rig.host.read(at + part.start, len(part))
+            assert found.tolist() == [matrices.expected[at + n] for n in part], hex(at)
+
+    def written(semaphore, amount):
+        nonlocal done
+        for row in range(done, done + amount):
+            at = values["out_address"] + row * values["out_pitch"]
+            tasks.append(cocotb.start_soon(look(at)))
+        done += amount
+
+    rig.on_add = written
+    await rig.fill(matrices.memory)
+    rig.noise.disturb = 0.8         # holds up the unit's writes
+    rig.issue([values])
+    await rig.finish()
+    assert done == rows
+    for task in tasks:
+        await task
+    await rig.check(matrices.expected)
+
+
 async def gaps_of(rig, matrices, commands):
     """Run commands; return the activity of the cycles in which no row entered the array."""
     await rig.fill(matrices.memory)

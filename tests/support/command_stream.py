@@ -61,9 +61,11 @@ class Stream:
             return
         value = sum(amount for engine in engines.values() for cycle, semaphore, amount
                     in engine.added if semaphore == number and cycle < one.accepted)
+        fence = next((index for index, (opcode, _) in enumerate(self.commands)
+                      if opcode is Opcode.FENCE and index > one.index), len(self.commands))
         for index, (opcode, other) in enumerate(self.commands):
-            if opcode is Opcode.NOP:
-                ended = index < one.index
+            if opcode is Opcode.NOP:    # executed where it is decoded, past commands in queues
+                ended = index < fence
             else:
                 ended = index in executed and executed[index].done < one.accepted
             if ended and opcode is not Opcode.FENCE:
