@@ -33,7 +33,9 @@ class XpuConfig:
     sm_banks : int
         Single-port scratchpad banks. Power of two.
     max_bursts : int
-        AXI bursts each DMA side keeps outstanding. Power of two.
+        AXI bursts each DMA stream keeps outstanding. Power of two.
+    dma_streams : int
+        Independent streams of each DMA side (load, store), 1 or 2.
     rings : int
         Host-visible command rings, 1 to 8.
     engine_queue_slots : int
@@ -54,6 +56,7 @@ class XpuConfig:
     sm_bytes: int = 512 * 1024
     sm_banks: int = 32
     max_bursts: int = 64
+    dma_streams: int = 2
     rings: int = 1
     engine_queue_slots: int = 16
     fetch_slots: int = 16
@@ -78,6 +81,7 @@ class XpuConfig:
         need("sm_bytes", 16 * self.sm_banks * self.lanes <= self.sm_bytes <= 1 << 24,
              f"between 16 rows of {self.sm_banks} banks of {self.lanes} bytes and 16 MiB")
         need("max_bursts", 2 <= self.max_bursts <= 256, "between 2 and 256")
+        need("dma_streams", self.dma_streams in (1, 2), "1 or 2")
         need("rings", isinstance(self.rings, int) and 1 <= self.rings <= 8, "between 1 and 8")
         need("engine_queue_slots", 4 <= self.engine_queue_slots <= 256, "between 4 and 256")
         need("fetch_slots", 4 <= self.fetch_slots <= 64, "between 4 and 64")
@@ -147,6 +151,12 @@ class XpuConfig:
     def burst_beats(self):
         """Most beats of an AXI burst: 4 KiB, 256 beats and 1 KiB fairness limits combined."""
         return min(256, 4096 // self.bus_bytes, max(16, 1024 // self.bus_bytes))
+
+    @property
+    def read_beats(self):
+        """Beats of read data a DMA stream reserves room for: one burst and 112 beats, so that the
+        data of a memory with 100 cycles of latency never run out, rounded up to a power of two."""
+        return 1 << (self.burst_beats + 112 - 1).bit_length()
 
     # Commands ------------------------------------------------------------------------------------
     @property

@@ -10,21 +10,25 @@ for every command; the body follows. Reserved bits must be zero.
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ALL_FORMATS", "DMA_COPY", "FENCE", "GEMM", "HEADER", "LAUNCH", "NOP", "SLOT_BYTES",
-           "Engine", "FaultCause", "Field", "Format", "Opcode", "OutType"]
+__all__ = ["ALL_FORMATS", "DMA_COPY", "DMA_LOOPS", "DMA_ND", "FENCE", "GEMM", "HEADER", "LAUNCH",
+           "NOP", "SLOT_BYTES", "DmaAxis", "DmaMode", "Engine", "FaultCause", "Field", "Format",
+           "Opcode", "OutType"]
 
 SLOT_BYTES = 64
+DMA_LOOPS = 5       #: loops around the rows of a DMA_ND command
 
 
 @enum.unique
 class Engine(enum.IntEnum):
     """Where a command executes."""
 
-    LOAD = 0      #: DMA load side: GM to SM
-    STORE = 1     #: DMA store side: SM to GM
+    LOAD = 0      #: DMA load side, stream 0: GM or SM to SM
+    STORE = 1     #: DMA store side, stream 0: SM or GM to GM
     TENSOR = 2    #: tensor unit
     SIMD = 3      #: SIMD cluster (no cores yet: a launch is refused as BAD_OPCODE)
     CONTROL = 4   #: the command processor itself
+    LOAD1 = 5     #: DMA load side, stream 1
+    STORE1 = 6    #: DMA store side, stream 1
 
 
 @enum.unique
@@ -35,6 +39,8 @@ class Opcode(enum.IntEnum):
     FENCE = 0x02
     DMA_LOAD = 0x10
     DMA_STORE = 0x11
+    DMA_LOAD_ND = 0x12
+    DMA_STORE_ND = 0x13
     GEMM = 0x20
     LAUNCH = 0x30
 
@@ -46,6 +52,28 @@ class OutType(enum.IntEnum):
     INT32 = 0
     INT8 = 1
     UINT8 = 2
+
+
+@enum.unique
+class DmaMode(enum.IntEnum):
+    """What a DMA_ND command does with each row."""
+
+    COPY = 0        #: copies it
+    FILL = 1        #: fills it with `fill`; there is no source
+    CLIP = 2        #: copies what lies inside the source tensor, fills the rest (padding)
+    TRANSPOSE = 3   #: loop 1 and the row are the two axes of a matrix, written transposed
+    GATHER = 4      #: the source of loop 1's row i is picked by entry i of an index list
+    SCATTER = 5     #: the destination of loop 1's row i is picked by entry i of an index list
+
+
+@enum.unique
+class DmaAxis(enum.IntEnum):
+    """Coordinate of the source tensor that a loop of a CLIP command moves along."""
+
+    NONE = 0    #: none; never out of bounds
+    X = 1       #: byte position of the row's first byte
+    U = 2       #: first outer coordinate, for example the image row
+    V = 3       #: second outer coordinate, for example the image column
 
 
 @enum.unique
@@ -61,6 +89,11 @@ class FaultCause(enum.IntEnum):
     BUS_READ = 6        #: an AXI read answered with an error; info holds RRESP
     BUS_WRITE = 7       #: an AXI write answered with an error; info holds BRESP
     FETCH = 8           #: fetching commands met a bus error; info holds RRESP
+    PROTECTION = 9      #: outside the windows of the ring: address is that of the first byte of the
+                        #: burst or run, info its Space plus 16 for a write; or a semaphore, whose
+                        #: number is the address, info Space.SEMAPHORE plus 16 to signal it
+    BAD_INDEX = 10      #: an entry of an index list is not below its limit; info holds the entry,
+                        #: address where it stands in the list
 
 
 @dataclass(frozen=True)
@@ -128,7 +161,8 @@ HEADER = Format("header", "Common to all commands.", (
     Field("opcode", 8, "Operation."),
     Field("slots", 4, "Slots of this command, exactly the count of its format."),
     Field("interrupt", 1, "FENCE only: raise the ring's completion interrupt."),
-    Field("reserved0", 19, "Zero."),
+    Field("stream", 2, "DMA only: which of its side's streams executes the command."),
+    Field("reserved0", 17, "Zero."),
     Field("wait0_semaphore", 8, "Before the command starts: semaphore that must reach "
                                 "`wait0_value`; 0 for none."),
     Field("wait1_semaphore", 8, "Likewise with `wait1_value`."),
@@ -153,25 +187,78 @@ FENCE = Format(
         Field("sequence", 32, "New value of the ring's `completed` register."),
     ), opcodes=(Opcode.FENCE,), first_bit=HEADER.end)
 
-DMA_COPY = Format(
-    "dma_copy",
-    "Copies `rows` rows of `row_bytes` bytes; row r starts at source + r * source_pitch and goes "
-    "to destination + r * destination_pitch. DMA_LOAD copies GM to SM, DMA_STORE SM to GM. Any "
-    "byte alignment.", (
+_DMA_ROWS = (
         Field("source_low", 32, "System address of the first source byte, low half."),
         Field("source_high", 32, "High half."),
         Field("destination_low", 32, "System address of the first destination byte, low half."),
         Field("destination_high", 32, "High half."),
         Field("row_bytes", 32, "Bytes per row, 1 to 2**24 - 1."),
-        Field("rows", 16, "Rows, 1 to 65,535."),
+        Field("rows", 16, "Rows, 1 to 65,535. With DMA_ND also the count of loop 1."),
         Field("progress_semaphore", 8, "Load: add 1 to it for every row landed in SM. Store: row r "
                                        "is read only when it has reached progress_value + r. "
-                                       "0 for none."),
+                                       "0 for none. A TRANSPOSE counts whole matrices."),
         Field("reserved1", 8, "Zero."),
         Field("source_pitch", 32, "Bytes from row to row.", signed=True),
         Field("destination_pitch", 32, "Bytes from row to row.", signed=True),
         Field("progress_value", 32, "Store: threshold of row 0."),
-    ), opcodes=(Opcode.DMA_LOAD, Opcode.DMA_STORE), first_bit=HEADER.end)
+)
+
+DMA_COPY = Format(
+    "dma_copy",
+    "Copies `rows` rows of `row_bytes` bytes; row r starts at source + r * source_pitch and goes "
+    "to destination + r * destination_pitch. A load writes SM, a store writes GM; either reads SM "
+    "or GM, as the source address says. Any byte alignment. Source and destination must not "
+    "overlap.",
+    _DMA_ROWS, opcodes=(Opcode.DMA_LOAD, Opcode.DMA_STORE), first_bit=HEADER.end)
+
+DMA_ND = Format(
+    "dma_nd",
+    "A DMA_COPY of up to 6 dimensions: five loops, loop 1 the innermost (its count is `rows`, its "
+    "strides are the pitches), around rows of `row_bytes` bytes. The row of the loop indices "
+    "i1..i5 starts at source + sum(i_d * source stride d) and goes to destination + sum(i_d * "
+    "destination stride d), modulo 2**48; cluster and card of both are those of the command. Rows "
+    "are numbered in the order of execution, i1 running fastest; faults and progress count them. "
+    "`mode` (DmaMode) says what becomes of a row:\n\n"
+    "CLIP: x = x_start + sum of i_d * step_d over the loops with axis_d = X, u and v likewise. The "
+    "row is filled whole if not 0 <= u < u_limit and 0 <= v < v_limit; else its bytes j with not "
+    "0 <= x + j < x_limit are filled and the others copied. Coordinates are 32-bit two's "
+    "complement. Byte j of a filled row has the value of byte j % 4 of `fill`. Nothing outside the "
+    "bounds is read.\n\n"
+    "TRANSPOSE: the matrix of `rows` rows and row_bytes / element columns goes to a matrix of as "
+    "many rows as it has columns: element (r, c), read at source + r * source_pitch + c * element, "
+    "goes to destination + c * destination_pitch + r * element. Loops 2 to 5 go from matrix to "
+    "matrix.\n\n"
+    "GATHER, SCATTER: the list has `rows` entries of 32 bits, unsigned, little endian, each below "
+    "`index_limit`; entry i1 replaces i1 in the source (GATHER) or destination (SCATTER) address. "
+    "It is read anew for each iteration of the outer loops.", (
+        *_DMA_ROWS,
+        Field("mode", 4, "DmaMode."),
+        Field("element_log2", 2, "TRANSPOSE: log2 of the bytes of an element, 0 to 2; row_bytes "
+                                 "is a multiple of the element. Else 0."),
+        Field("reserved2", 2, "Zero."),
+        *(Field(f"axis{n}", 2, f"CLIP: DmaAxis of loop {n}.") for n in range(1, DMA_LOOPS + 1)),
+        Field("reserved3", 14, "Zero."),
+        Field("fill", 32, "FILL, CLIP: four bytes, repeated from the start of each row."),
+        *(Field(f"count{n}", 16, f"Iterations of loop {n}, 1 to 65,535.")
+          for n in range(2, DMA_LOOPS + 1)),
+        *(Field(f"source_stride{n}", 32, f"Bytes from one iteration of loop {n} to the next.",
+                signed=True) for n in range(2, DMA_LOOPS + 1)),
+        *(Field(f"destination_stride{n}", 32, "Likewise.", signed=True)
+          for n in range(2, DMA_LOOPS + 1)),
+        *(Field(f"step{n}", 16, f"CLIP: what an iteration of loop {n} adds to the coordinate "
+                                f"axis{n}.", signed=True) for n in range(1, DMA_LOOPS + 1)),
+        Field("reserved4", 16, "Zero."),
+        Field("u_start", 16, "CLIP: u when all loop indices are 0.", signed=True),
+        Field("u_limit", 16, "CLIP: size of the source along u."),
+        Field("v_start", 16, "CLIP: v when all loop indices are 0.", signed=True),
+        Field("v_limit", 16, "CLIP: size of the source along v."),
+        Field("x_start", 32, "CLIP: x when all loop indices are 0.", signed=True),
+        Field("x_limit", 32, "CLIP: size of the source along x, below 2**31."),
+        Field("index_low", 32, "GATHER, SCATTER: system address of the list, a multiple of 4, in "
+                               "GM or SM; low half."),
+        Field("index_high", 32, "High half."),
+        Field("index_limit", 32, "GATHER, SCATTER: entries must be below it, or BAD_INDEX."),
+    ), opcodes=(Opcode.DMA_LOAD_ND, Opcode.DMA_STORE_ND), slots=3, first_bit=HEADER.end)
 
 GEMM = Format(
     "gemm",
@@ -241,4 +328,4 @@ LAUNCH = Format(
         Field("reserved4", 16, "Zero."),
     ), opcodes=(Opcode.LAUNCH,), first_bit=HEADER.end)
 
-ALL_FORMATS = (NOP, FENCE, DMA_COPY, GEMM, LAUNCH)
+ALL_FORMATS = (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, LAUNCH)
