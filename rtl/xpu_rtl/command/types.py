@@ -45,8 +45,8 @@ class IssuedCommand(data.StructLayout):
 
 
 class FaultReport(data.StructLayout):
-    """Why a command failed. ``cause`` FaultCause, ``address``, ``info``, ``row`` (DMA: number of the
-    row within its command, loop 1 running fastest; else 0); meaningless if cause 0."""
+    """Why a command failed. ``cause`` FaultCause, ``address``, ``info``, ``row`` (DMA: number of
+    the row within its command, loop 1 running fastest; else 0); meaningless if cause 0."""
 
     def __init__(self):
         super().__init__({"cause": unsigned(4), "address": unsigned(64), "info": unsigned(32),

@@ -5,8 +5,8 @@ from amaranth.lib import data
 
 from ..params import XpuConfig
 
-__all__ = ["LINE_BYTES", "PAGE_BYTES", "RingWindows", "gm_allowed", "ring_windows", "sm_allowed",
-           "semaphore_allowed"]
+__all__ = ["LINE_BYTES", "PAGE_BYTES", "RingWindows", "gm_allowed", "ring_windows",
+           "semaphore_allowed", "sm_allowed"]
 
 PAGE_BYTES = 4096    #: unit of GM windows; no burst crosses a page, so one page number tells all
 LINE_BYTES = 64      #: unit of SM windows

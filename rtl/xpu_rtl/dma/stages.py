@@ -62,13 +62,16 @@ class SourceRun(data.StructLayout):
     """Consecutive bytes to read. From the splitter to the source.
 
     Fields: ``kind``; ``beat`` (first GM beat; a scratchpad word in its low bits), ``beats`` (less
-    one); ``fill`` (FILL: byte i of every word is byte i % 4 of it); ``first`` (run of its command),
-    ``row_last`` (run of its row), ``last`` (run of its command); ``ring``, ``index``.
+    one); ``lane``, ``end`` (place of the first and last byte in the first and last word); ``fill``
+    (FILL: byte i of every word is byte i % 4 of it); ``first`` (run of its command), ``row_last``
+    (run of its row), ``last`` (run of its command); ``ring``, ``index``.
     """
 
     def __init__(self, config: XpuConfig):
+        lane = unsigned(config.word_shift)
         super().__init__({
             "kind": RunKind, "beat": beat_address(config), "beats": beat_count(config),
+            "lane": lane, "end": lane,
             "fill": unsigned(32), "first": unsigned(1), "row_last": unsigned(1),
             "last": unsigned(1), "ring": unsigned(3), "index": unsigned(32),
         })
@@ -116,15 +119,16 @@ class DestinationRun(data.StructLayout):
     """Consecutive bytes to write. From the splitter to the sink.
 
     Fields: ``beat`` (first GM beat; a scratchpad word in its low bits), ``beats`` (less one);
-    ``fault`` (nothing may be written, the command ends here with the fault the splitter reports);
+    ``direct`` (its words come from SM or are filled, so they come whatever AXI does); ``fault``
+    (nothing may be written, the command ends here with the fault the splitter reports);
     ``row_last`` (run of its row), ``last`` (run of its command); ``semaphore`` (progress, loads);
     ``ring``.
     """
 
     def __init__(self, config: XpuConfig):
         super().__init__({
-            "beat": beat_address(config), "beats": beat_count(config), "fault": unsigned(1),
-            "row_last": unsigned(1), "last": unsigned(1), "semaphore": unsigned(8),
+            "beat": beat_address(config), "beats": beat_count(config), "direct": unsigned(1),
+            "fault": unsigned(1), "row_last": unsigned(1), "last": unsigned(1), "semaphore": unsigned(8),
             "ring": unsigned(3),
         })
 
