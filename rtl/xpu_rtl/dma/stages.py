@@ -5,13 +5,11 @@ from amaranth.lib import data, enum
 
 from ..address_map import CLUSTER_LSB
 from ..params import XpuConfig
-from .types import beat_address, beat_count
+from .types import BYTES_WIDTH, beat_address, beat_count
 
-__all__ = ["BYTES_WIDTH", "STRIP_WORDS", "DestinationRun", "FormRow", "IndexEntry", "IndexJob",
+__all__ = ["STRIP_WORDS", "DestinationRun", "FormRow", "IndexEntry", "IndexJob",
            "NdRow", "PlaceRun", "RunKind", "SourceRun", "SourceWord", "address_48"]
 
-#: Bits of a number of bytes of a row.
-BYTES_WIDTH = 24
 #: Words of each matrix row that a TRANSPOSE reads at a time (a strip is ``word_bytes / element``
 #: matrix rows of this many words).
 STRIP_WORDS = 4
@@ -128,8 +126,8 @@ class DestinationRun(data.StructLayout):
     def __init__(self, config: XpuConfig):
         super().__init__({
             "beat": beat_address(config), "beats": beat_count(config), "direct": unsigned(1),
-            "fault": unsigned(1), "row_last": unsigned(1), "last": unsigned(1), "semaphore": unsigned(8),
-            "ring": unsigned(3),
+            "fault": unsigned(1), "row_last": unsigned(1), "last": unsigned(1),
+            "semaphore": unsigned(8), "ring": unsigned(3),
         })
 
 

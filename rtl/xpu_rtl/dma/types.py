@@ -6,8 +6,11 @@ from amaranth.lib import data
 from ..address_map import OFFSET_WIDTH
 from ..params import XpuConfig
 
-__all__ = ["AlignRow", "AlignedWord", "Burst", "DmaRow", "LandingTag", "SplitRow", "beat_address",
-           "beat_count"]
+__all__ = ["BYTES_WIDTH", "AlignRow", "AlignedWord", "Burst", "DmaRow", "LandingTag", "SplitRow",
+           "beat_address", "beat_count"]
+
+#: Bits of a number of bytes of a row.
+BYTES_WIDTH = 24
 
 
 def beat_address(config: XpuConfig):
@@ -16,9 +19,8 @@ def beat_address(config: XpuConfig):
 
 
 def beat_count(config: XpuConfig):
-    """Shape of the beats or words of a row, less one. A row fits in the scratchpad; one more beat
-    than it has words if the row is misaligned."""
-    return unsigned(config.sm_addr_width + 1)
+    """Shape of the beats or words of a row, less one; one more of them if it is misaligned."""
+    return unsigned(BYTES_WIDTH - config.word_shift + 1)
 
 
 class DmaRow(data.StructLayout):
