@@ -13,12 +13,12 @@ WIDTH, SIZE = 32, 1 << 14
 
 
 def run(count, bursts, *, memory=None, offer_p=1.0, ready_p=1.0, idle=(), seed=0, timeout=5000,
-        patience=128):
+        background=0, patience=128):
     """Let each manager read its list of (address, beats); check the data it gets.
 
     Returns the memory model and, by manager, the cycles of AR transfers and R beats.
     """
-    dut = AxiReadMux(WIDTH, count, patience=patience)
+    dut = AxiReadMux(WIDTH, count, background=background, patience=patience)
     model = AxiMemory(SIZE, width=WIDTH, seed=seed, **(memory or {}))
     model.data[:] = random.Random(seed).randbytes(SIZE)
     ar_cycles = [[] for _ in range(count)]
@@ -91,10 +91,11 @@ def random_bursts(rng, count):
     (1.0, 1.0, {"latency": 3}),
     (0.3, 0.6, {"latency": 2, "jitter": 20, "ready_p": 0.5, "valid_p": 0.7}),
     (0.6, 0.9, {"latency": 2, "jitter": 20, "interleave": True})])
-def test_each_manager_gets_its_own_data(count, offer_p, ready_p, memory):
+@pytest.mark.parametrize("background", [0, 1])
+def test_each_manager_gets_its_own_data(count, background, offer_p, ready_p, memory):
     rng = random.Random(count)
     run(count, [random_bursts(rng, 15) for _ in range(count)], memory=memory, offer_p=offer_p,
-        ready_p=ready_p, seed=count)
+        ready_p=ready_p, background=min(background, count - 1), seed=count)
 
 
 def test_latency_and_throughput_as_documented():
@@ -105,18 +106,31 @@ def test_latency_and_throughput_as_documented():
     assert r_cycles[1] == model.read_cycles
 
 
-def test_lower_index_first():
+def test_background_last():
     bursts = [[(4 * n, 1) for n in range(10)] for _ in range(2)]
-    _, ar_cycles, _ = run(2, bursts, memory={"latency": 5, "ready_p": 0.4})
+    _, ar_cycles, _ = run(2, bursts, memory={"latency": 5, "ready_p": 0.4}, background=1)
     # Manager 1 gets a place only while manager 0, which offers every other cycle at most, rests.
     assert ar_cycles[0][-1] < ar_cycles[1][-1]
     assert not set(ar_cycles[0]) & set(ar_cycles[1])
 
 
+def test_foreground_takes_turns():
+    count = 4
+    bursts = [[(4 * n, 1) for n in range(60)] for _ in range(count)]
+    _, ar_cycles, _ = run(count, bursts, memory={"latency": 5, "ready_p": 0.3}, background=1)
+    order = sorted((cycle, n) for n in range(count) for cycle in ar_cycles[n])
+    while_all_offer = [n for _, n in order[:100]]
+    assert 3 not in while_all_offer
+    for n in range(3):
+        gaps = [b - a for a, b in itertools.pairwise(
+            i for i, served in enumerate(while_all_offer) if served == n)]
+        assert max(gaps) <= 3
+
+
 @pytest.mark.parametrize("patience", [1, 4])
 def test_a_manager_passed_over_goes_first_in_the_end(patience):
     bursts = [[(4 * n, 1) for n in range(30)], [(4 * n, 1) for n in range(3)]]
-    _, ar_cycles, _ = run(2, bursts, memory={"latency": 5}, patience=patience)
+    _, ar_cycles, _ = run(2, bursts, memory={"latency": 5}, background=1, patience=patience)
     before = [sum(cycle < limit for cycle in ar_cycles[0]) for limit in ar_cycles[1]]
     assert before[0] <= patience + 1
     assert all(later - earlier <= patience + 1
@@ -135,5 +149,7 @@ def test_addresses_stay_while_stalled():
 def test_rejects_bad_parameters(managers):
     with pytest.raises(ValueError, match="managers must"):
         AxiReadMux(32, managers)
+    with pytest.raises(ValueError, match="background must"):
+        AxiReadMux(32, 2, background=2)
     with pytest.raises(ValueError, match="patience must"):
         AxiReadMux(32, 2, patience=0)
