@@ -4,21 +4,19 @@ from amaranth import Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
+from .command.formats import Engine
 from .command.processor import CommandProcessor
-from .command.types import Activity
 from .common.axi import AXI_ADDR_WIDTH, AXI_ID_WIDTH, AxiLite
-from .common.axi_mux import AxiReadMux
-from .dma.load import LoadEngine
-from .dma.store import StoreEngine
+from .dma.engine import DmaEngine, stream_names
 from .params import XpuConfig
 from .scratchpad.requesters import REQUESTERS
 from .scratchpad.scratchpad import Scratchpad
 from .tensor.unit import TensorUnit
 
-__all__ = ["CSR_ADDR_WIDTH", "OBSERVED_ENGINES", "Xpu"]
+__all__ = ["CSR_ADDR_WIDTH", "Xpu"]
 
 CSR_ADDR_WIDTH = 12
-OBSERVED_ENGINES = ("load", "store", "tensor")
+OBSERVED = 8    #: places of engines in the ``obs_*`` ports
 
 _BURST_INCR = 0b01
 _CACHE_NORMAL = 0b0011   # normal, non-cacheable, bufferable
@@ -56,20 +54,20 @@ class Xpu(wiring.Component):
     s_axil_* : AXI4-Lite subordinate, 32 data bits
         The registers of ``csr/maps.py``.
     m_axi_* : AXI4 manager, ``config.bus_width`` data bits
-        Global memory. INCR bursts of full-width beats; read IDs: 0 load engine, 1 command fetch;
-        one write ID.
+        Global memory. INCR bursts of full-width beats; IDs are those of ``DmaEngine``.
     irq : Out(1)
         High while an enabled interrupt is pending.
     obs_* : Out
         Observation for simulation and debug probes, left open on an FPGA: ``obs_active`` (a ring
-        has work), and for each engine its ``activity`` in this cycle, ``begin`` (a command begins)
-        with its ``index``, and ``done`` (its oldest command ends).
+        has work), and for engine n, numbered as ``Engine``: bits 8n+7:8n of ``obs_activity``
+        (``Activity`` in this cycle), bit n of ``obs_begin`` (a command begins) with bits 32n+31:32n
+        of ``obs_index`` (its index), bit n of ``obs_done`` (its oldest command ends).
 
     Timing
     ------
     Latency, throughput: those of the blocks.
     Backpressure: full on every AXI channel.
-    Combinational paths: none from the outside to the outside but those of ``AxiReadMux``.
+    Combinational paths: none from the outside to the outside but those of ``DmaEngine``.
     Reset: ``rst``, synchronous, active high; the scratchpad's contents are undefined until written.
     """
 
@@ -79,11 +77,10 @@ class Xpu(wiring.Component):
                    for name, member in AxiLite(CSR_ADDR_WIDTH).members.items()}
         members |= {f"m_axi_{name}": member
                     for name, member in _manager_members(config.bus_width).items()}
-        members |= {"irq": Out(1), "obs_active": Out(1)}
-        for engine in OBSERVED_ENGINES:
-            members |= {f"obs_{engine}_activity": Out(Activity), f"obs_{engine}_begin": Out(1),
-                        f"obs_{engine}_index": Out(32), f"obs_{engine}_done": Out(1)}
-        super().__init__(members)
+        super().__init__(members | {
+            "irq": Out(1), "obs_active": Out(1), "obs_activity": Out(8 * OBSERVED),
+            "obs_begin": Out(OBSERVED), "obs_index": Out(32 * OBSERVED), "obs_done": Out(OBSERVED),
+        })
 
     @property
     def config(self):
@@ -94,39 +91,47 @@ class Xpu(wiring.Component):
         config = self._config
         core_reset = Signal()
 
-        m.submodules.processor = processor = CommandProcessor(config)
-        m.submodules.scratchpad = scratchpad = ResetInserter(core_reset)(Scratchpad(config))
-        m.submodules.load = load = ResetInserter(core_reset)(LoadEngine(config))
-        m.submodules.store = store = ResetInserter(core_reset)(StoreEngine(config))
-        m.submodules.tensor = tensor = ResetInserter(core_reset)(TensorUnit(config))
-        m.submodules.read_mux = read_mux = AxiReadMux(config.bus_width, 2)
-        m.d.comb += core_reset.eq(processor.core_reset)
+        def resettable(component, *resets):
+            for reset in resets:
+                component = ResetInserter(reset)(component)
+            return component
 
-        connect(m, processor.load, load.port)
-        connect(m, processor.store, store.port)
+        m.submodules.processor = processor = CommandProcessor(config)
+        m.submodules.scratchpad = scratchpad = resettable(Scratchpad(config), core_reset)
+        m.submodules.dma = dma = resettable(DmaEngine(config), core_reset)
+        m.submodules.tensor = tensor = resettable(TensorUnit(config), core_reset,
+                                                  processor.tensor_reset)
+        m.d.comb += [core_reset.eq(processor.core_reset), dma.windows.eq(processor.windows),
+                     tensor.windows.eq(processor.windows)]
+
+        streams = stream_names(config)
+        for name in streams:
+            connect(m, getattr(processor, name), getattr(dma, name))
+            m.d.comb += getattr(dma, f"{name}_reset").eq(getattr(processor, f"{name}_reset"))
+            if name.startswith("store"):
+                connect(m, getattr(processor, f"{name}_view"), getattr(dma, f"{name}_view"))
         connect(m, processor.tensor, tensor.port)
         connect(m, processor.tensor_a_view, tensor.a_view)
         connect(m, processor.tensor_b_view, tensor.b_view)
-        connect(m, processor.store_view, store.view)
+        connect(m, processor.fetch, dma.fetch)
+        m.d.comb += [processor.bytes_read.eq(dma.bytes_read),
+                     processor.bytes_written.eq(dma.bytes_written)]
 
         requesters = {"activation": tensor.activation, "weight": tensor.weight,
-                      "output": tensor.output, "load": load.sm, "store": store.sm}
+                      "output": tensor.output, "dma_write": dma.sm_write, "dma_read": dma.sm_read}
         for index, requester in enumerate(REQUESTERS):
             connect(m, requesters[requester.name], scratchpad.ports[index])
             m.d.comb += processor.sm_waiting[index].eq(scratchpad.ports[index].waiting)
 
-        connect(m, processor.fetch, read_mux.managers[1])
-        connect(m, load.axi, read_mux.managers[0])
-        m.d.comb += [processor.bytes_read.eq(load.payload_bytes),
-                     processor.bytes_written.eq(store.payload_bytes)]
-
-        self._connect_outside(m, processor, read_mux.axi, store.axi)
-        for name, engine in (("load", load), ("store", store), ("tensor", tensor)):
+        self._connect_outside(m, processor, dma.read, dma.write)
+        ports = {"tensor": tensor.port, **{name: getattr(dma, name) for name in streams}}
+        for name, port in ports.items():
+            number = Engine[name.upper()]
             m.d.comb += [
-                getattr(self, f"obs_{name}_activity").eq(engine.port.activity),
-                getattr(self, f"obs_{name}_begin").eq(engine.port.begin),
-                getattr(self, f"obs_{name}_index").eq(engine.port.begin_index),
-                getattr(self, f"obs_{name}_done").eq(engine.port.done.valid),
+                self.obs_activity[8 * number:8 * number + 8].eq(port.activity),
+                self.obs_begin[number].eq(port.begin),
+                self.obs_index[32 * number:32 * number + 32].eq(port.begin_index),
+                self.obs_done[number].eq(port.done.valid),
             ]
         m.d.comb += [self.irq.eq(processor.irq), self.obs_active.eq(processor.active)]
         return m

@@ -36,6 +36,6 @@ REQUESTERS = (
     Requester("activation", reads=True, writes=False, priority=True),
     Requester("weight", reads=True, writes=False),
     Requester("output", reads=False, writes=True),
-    Requester("load", reads=False, writes=True),
-    Requester("store", reads=True, writes=False),
+    Requester("dma_write", reads=False, writes=True),
+    Requester("dma_read", reads=True, writes=False),
 )

@@ -118,6 +118,13 @@ class NativePlatform(Platform):
         """Beats and bursts the memory has seen, by name; ``dropped`` counts trace records lost."""
         return self._model.counters()
 
+    def take_beats(self):
+        """Return and forget the data beats seen on the bus: reads by ID, and writes.
+
+        Records of ``count`` and of the cycles of the ``first`` and the ``last`` beat.
+        """
+        return self._model.take_beats()
+
     def read_register(self, offset):
         return self._model.read_register(offset)
 

@@ -20,6 +20,7 @@
 constexpr uint64_t BUS = XPU_BUS_BYTES;
 enum Resp : uint8_t { OKAY = 0, DECERR = 3 };
 enum Channel { AR, R, AW, W, B, CHANNELS };
+constexpr size_t IDS = 16;
 enum Order : uint32_t { IN_ORDER = 0, REORDER = 1, INTERLEAVE = 2 };
 
 struct Failure : std::runtime_error {
@@ -49,6 +50,10 @@ struct XpuOptions {
 };
 struct XpuCounters {
   uint64_t cycles, read_beats, write_beats, read_bursts, write_bursts, dropped;
+};
+// Data beats transferred, and the cycles of the first and the last of them.
+struct XpuBeats {
+  uint64_t count, first, last;
 };
 }
 
@@ -120,6 +125,7 @@ class AxiMemory {
   }
 
   std::vector<Fault> faults;
+  XpuBeats beats[IDS + 1] = {};  // reads by ID, then all writes
 
   // Bursts and responses in flight are void.
   void reset() {
@@ -153,7 +159,10 @@ class AxiMemory {
     if (t.m_axi_arvalid || ar_check.held) read_address(t, now);
     if (t.m_axi_awvalid || aw_check.held) write_address(t, now);
     if (t.m_axi_wvalid || w_check.held) write_data(t, now);
-    if (r_valid && t.m_axi_rready) r_valid = false;
+    if (r_valid && t.m_axi_rready) {
+      r_valid = false;
+      count(beats[r_id], now);
+    }
     if (!r_valid && !reads.empty()) next_read_beat(now);
     if (b_valid && t.m_axi_bready) b_valid = false;
     if (!b_valid && !responses.empty()) next_response(now);
@@ -188,6 +197,10 @@ class AxiMemory {
     random ^= random >> 7;
     random ^= random << 17;
     return uint32_t(random >> 16);
+  }
+  static void count(XpuBeats& beats, uint64_t now) {
+    if (!beats.count++) beats.first = now;
+    beats.last = now;
   }
   bool stall(Channel channel) { return next_random() < options.stall[channel]; }
 
@@ -281,6 +294,7 @@ class AxiMemory {
     }
     if (!t.m_axi_wvalid || !w_ready) return;
     ++counters.write_beats;
+    count(beats[IDS], now);
     if (writes.empty()) early.push(beat);  // data may come before its address
     else store(beat, now);
   }

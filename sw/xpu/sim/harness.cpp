@@ -25,11 +25,12 @@ struct XpuActivity {
   uint32_t engine, activity;
 };
 }
-static_assert(sizeof(XpuEvent) == 24 && sizeof(XpuActivity) == 16 && sizeof(XpuCounters) == 48);
+static_assert(sizeof(XpuEvent) == 24 && sizeof(XpuActivity) == 16 && sizeof(XpuCounters) == 48 &&
+              sizeof(XpuBeats) == 24);
 
 namespace {
 
-constexpr uint32_t ENGINES = 3;
+constexpr uint32_t ENGINES = 8;  // places in the obs_* ports, numbered as Engine
 constexpr size_t TRACE_LIMIT = size_t(1) << 22;  // records kept until Python takes them
 constexpr int REGISTER_PATIENCE = 10000;         // cycles
 enum Status : int { DONE = 0, IRQ = 1, FAILED = 2, PAUSED = 3 };
@@ -48,18 +49,16 @@ class Recorder {
     for (auto& queue : begun) queue.clear();
   }
   // Let the next cycle record the activity of every engine.
-  void restart_activity() { last_activity = ~0u; }
+  void restart_activity() { last_activity = ~uint64_t(0); }
 
   void sample(Vxpu& t, uint64_t now) {
-    const uint32_t activity =
-        t.obs_load_activity | t.obs_store_activity << 8 | t.obs_tensor_activity << 16;
-    if (activity != last_activity && record_activity) change(activity, now);
-    if (t.obs_load_begin) begun[0].push({now, t.obs_load_index});
-    if (t.obs_store_begin) begun[1].push({now, t.obs_store_index});
-    if (t.obs_tensor_begin) begun[2].push({now, t.obs_tensor_index});
-    if (t.obs_load_done) finish(0, now);
-    if (t.obs_store_done) finish(1, now);
-    if (t.obs_tensor_done) finish(2, now);
+    if (t.obs_activity != last_activity && record_activity) change(t.obs_activity, now);
+    if (t.obs_begin)
+      for (uint32_t engine = 0; engine < ENGINES; ++engine)
+        if (t.obs_begin >> engine & 1) begun[engine].push({now, t.obs_index[engine]});
+    if (t.obs_done)
+      for (uint32_t engine = 0; engine < ENGINES; ++engine)
+        if (t.obs_done >> engine & 1) finish(engine, now);
     if (!t.obs_active) reset();  // nothing runs: what has not ended was reset
   }
 
@@ -69,7 +68,7 @@ class Recorder {
     uint32_t index;
   };
 
-  void change(uint32_t activity, uint64_t now) {
+  void change(uint64_t activity, uint64_t now) {
     for (uint32_t engine = 0; engine < ENGINES; ++engine) {
       const uint32_t mine = activity >> 8 * engine & 0xff;
       if (mine == (last_activity >> 8 * engine & 0xff)) continue;
@@ -90,7 +89,7 @@ class Recorder {
   bool record_activity;
   XpuCounters& counters;
   Fifo<Begun> begun[ENGINES];
-  uint32_t last_activity = ~0u;
+  uint64_t last_activity = ~uint64_t(0);
 };
 
 }  // namespace
@@ -310,6 +309,11 @@ XPU_API int xpu_reset(Device* device, int cycles) {
   return guarded(device, [&] { return device->reset(cycles), DONE; });
 }
 XPU_API void xpu_counters(Device* device, XpuCounters* counters) { *counters = device->counters; }
+// Copy the beats counted since the last call, IDS + 1 records, and begin anew.
+XPU_API void xpu_take_beats(Device* device, XpuBeats* into) {
+  std::copy_n(device->memory.beats, IDS + 1, into);
+  std::fill_n(device->memory.beats, IDS + 1, XpuBeats{});
+}
 
 XPU_API void xpu_add_fault(Device* device, uint64_t begin, uint64_t end, int write, int resp,
                            int64_t count) {

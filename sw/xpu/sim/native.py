@@ -18,6 +18,8 @@ _DONE, _IRQ, _FAILED, _PAUSED = range(4)
 _SLICE_SECONDS = 0.1
 
 EVENT = np.dtype([("begin", "u8"), ("end", "u8"), ("engine", "u4"), ("index", "u4")])
+BEATS = np.dtype([("count", "u8"), ("first", "u8"), ("last", "u8")])
+_IDS = 16
 ACTIVITY = np.dtype([("begin", "u8"), ("engine", "u4"), ("activity", "u4")])
 
 
@@ -44,6 +46,7 @@ _FUNCTIONS = {
     "xpu_write_register": (_INT, _DEVICE, _U32, _U32, _P32),
     "xpu_reset": (_INT, _DEVICE, _INT),
     "xpu_counters": (None, _DEVICE, ctypes.POINTER(_Counters)),
+    "xpu_take_beats": (None, _DEVICE, ctypes.c_void_p),
     "xpu_add_fault": (None, _DEVICE, _U64, _U64, _INT, _INT, ctypes.c_int64),
     "xpu_clear_faults": (None, _DEVICE),
     "xpu_take_events": (_U64, _DEVICE, ctypes.c_void_p, _U64),
@@ -171,6 +174,12 @@ class Model:
         counters = _Counters()
         self._library.xpu_counters(self._handle, ctypes.byref(counters))
         return {name: getattr(counters, name) for name, _ in counters._fields_}
+
+    def take_beats(self):
+        """Return data beats since the last call: arrays of ``BEATS``, reads by ID, and writes."""
+        records = np.empty(_IDS + 1, BEATS)
+        self._library.xpu_take_beats(self._handle, records.ctypes.data)
+        return records[:_IDS], records[_IDS]
 
     def add_fault(self, begin, end, *, write, response, count):
         self._library.xpu_add_fault(self._handle, begin, end, write, response, count)
