@@ -55,7 +55,7 @@
 #define XPU_PERF_CYCLES_VALUE_LSB 0u
 #define XPU_PERF_CYCLES_VALUE_MASK 0xffffffffu /* ro */
 
-/* Payload bytes the load engine has read from GM, bits 31:0. */
+/* Payload bytes the DMA engines have read from GM, bits 31:0. */
 #define XPU_BYTES_READ_LOW_OFFSET 0x084u
 #define XPU_BYTES_READ_LOW_VALUE_LSB 0u
 #define XPU_BYTES_READ_LOW_VALUE_MASK 0xffffffffu /* ro */
@@ -65,7 +65,7 @@
 #define XPU_BYTES_READ_HIGH_VALUE_LSB 0u
 #define XPU_BYTES_READ_HIGH_VALUE_MASK 0xffffffffu /* ro */
 
-/* Payload bytes the store engine has written to GM, bits 31:0. */
+/* Payload bytes the DMA engines have written to GM, bits 31:0. */
 #define XPU_BYTES_WRITTEN_LOW_OFFSET 0x08cu
 #define XPU_BYTES_WRITTEN_LOW_VALUE_LSB 0u
 #define XPU_BYTES_WRITTEN_LOW_VALUE_MASK 0xffffffffu /* ro */
@@ -76,49 +76,49 @@
 #define XPU_BYTES_WRITTEN_HIGH_VALUE_MASK 0xffffffffu /* ro */
 
 /* Active cycles per engine: no command. */
-#define XPU_PERF_IDLE_COUNT 4u
+#define XPU_PERF_IDLE_COUNT 8u
 #define XPU_PERF_IDLE_OFFSET(i) (0x100u + 0x4u * (i))
 #define XPU_PERF_IDLE_VALUE_LSB 0u
 #define XPU_PERF_IDLE_VALUE_MASK 0xffffffffu /* ro */
 
 /* Active cycles per engine: moved or computed data. */
-#define XPU_PERF_BUSY_COUNT 4u
+#define XPU_PERF_BUSY_COUNT 8u
 #define XPU_PERF_BUSY_OFFSET(i) (0x120u + 0x4u * (i))
 #define XPU_PERF_BUSY_VALUE_LSB 0u
 #define XPU_PERF_BUSY_VALUE_MASK 0xffffffffu /* ro */
 
 /* Active cycles per engine: waited for a semaphore, before or within a command. */
-#define XPU_PERF_SEMAPHORE_COUNT 4u
+#define XPU_PERF_SEMAPHORE_COUNT 8u
 #define XPU_PERF_SEMAPHORE_OFFSET(i) (0x140u + 0x4u * (i))
 #define XPU_PERF_SEMAPHORE_VALUE_LSB 0u
 #define XPU_PERF_SEMAPHORE_VALUE_MASK 0xffffffffu /* ro */
 
 /* Active cycles per engine: waited for GM (tensor unit: for weights). */
-#define XPU_PERF_MEMORY_COUNT 4u
+#define XPU_PERF_MEMORY_COUNT 8u
 #define XPU_PERF_MEMORY_OFFSET(i) (0x160u + 0x4u * (i))
 #define XPU_PERF_MEMORY_VALUE_LSB 0u
 #define XPU_PERF_MEMORY_VALUE_MASK 0xffffffffu /* ro */
 
 /* Active cycles per engine: waited for a scratchpad bank. */
-#define XPU_PERF_BANK_CONFLICT_COUNT 4u
+#define XPU_PERF_BANK_CONFLICT_COUNT 8u
 #define XPU_PERF_BANK_CONFLICT_OFFSET(i) (0x180u + 0x4u * (i))
 #define XPU_PERF_BANK_CONFLICT_VALUE_LSB 0u
 #define XPU_PERF_BANK_CONFLICT_VALUE_MASK 0xffffffffu /* ro */
 
 /* Active cycles per engine: waited for its output side. */
-#define XPU_PERF_OUTPUT_COUNT 4u
+#define XPU_PERF_OUTPUT_COUNT 8u
 #define XPU_PERF_OUTPUT_OFFSET(i) (0x1a0u + 0x4u * (i))
 #define XPU_PERF_OUTPUT_VALUE_LSB 0u
 #define XPU_PERF_OUTPUT_VALUE_MASK 0xffffffffu /* ro */
 
 /* Per engine: index of the command it last began. */
-#define XPU_ENGINE_INDEX_COUNT 4u
+#define XPU_ENGINE_INDEX_COUNT 8u
 #define XPU_ENGINE_INDEX_OFFSET(i) (0x200u + 0x4u * (i))
 #define XPU_ENGINE_INDEX_VALUE_LSB 0u
 #define XPU_ENGINE_INDEX_VALUE_MASK 0xffffffffu /* ro */
 
 /* Per engine: what it does now. */
-#define XPU_ENGINE_STATE_COUNT 4u
+#define XPU_ENGINE_STATE_COUNT 8u
 #define XPU_ENGINE_STATE_OFFSET(i) (0x220u + 0x4u * (i))
 #define XPU_ENGINE_STATE_ACTIVITY_LSB 0u
 #define XPU_ENGINE_STATE_ACTIVITY_MASK 0x00000007u /* ro */
@@ -128,12 +128,12 @@
 #define XPU_ENGINE_STATE_SEMAPHORE_MASK 0x0000ff00u /* ro */
 
 /* Per engine: the value the next command waits for. */
-#define XPU_ENGINE_THRESHOLD_COUNT 4u
+#define XPU_ENGINE_THRESHOLD_COUNT 8u
 #define XPU_ENGINE_THRESHOLD_OFFSET(i) (0x240u + 0x4u * (i))
 #define XPU_ENGINE_THRESHOLD_VALUE_LSB 0u
 #define XPU_ENGINE_THRESHOLD_VALUE_MASK 0xffffffffu /* ro */
 
-/* Active cycles in which a scratchpad requester was held back by another: 0 activations, 1 weights and parameters, 2 tensor output, 3 load, 4 store. */
+/* Active cycles in which a scratchpad requester was held back by another: 0 activations, 1 weights and parameters, 2 tensor output, then the DMA engines' ports. */
 #define XPU_SM_STALLS_COUNT 8u
 #define XPU_SM_STALLS_OFFSET(i) (0x280u + 0x4u * (i))
 #define XPU_SM_STALLS_VALUE_LSB 0u
@@ -212,6 +212,84 @@
 #define XPU_RING_FAULT_INFO_OFFSET(i) (0x42cu + 0x40u * (i))
 #define XPU_RING_FAULT_INFO_VALUE_LSB 0u
 #define XPU_RING_FAULT_INFO_VALUE_MASK 0xffffffffu /* ro */
+
+/* DMA: number of the row that failed within its command, loop 1 running fastest; else 0. */
+#define XPU_RING_FAULT_ROW_COUNT 8u
+#define XPU_RING_FAULT_ROW_OFFSET(i) (0x430u + 0x40u * (i))
+#define XPU_RING_FAULT_ROW_VALUE_LSB 0u
+#define XPU_RING_FAULT_ROW_VALUE_MASK 0xffffffffu /* ro */
+
+/* Control of the ring. */
+#define XPU_RING_CONTROL_COUNT 8u
+#define XPU_RING_CONTROL_OFFSET(i) (0x434u + 0x40u * (i))
+#define XPU_RING_CONTROL_RESET_LSB 0u
+#define XPU_RING_CONTROL_RESET_MASK 0x00000001u /* pulse */
+#define XPU_RING_CONTROL_RESETTING_LSB 1u
+#define XPU_RING_CONTROL_RESETTING_MASK 0x00000002u /* ro */
+
+/* First window onto GM: pages of 4 KiB, both ends inclusive. */
+#define XPU_WINDOW_GM0_FIRST_COUNT 8u
+#define XPU_WINDOW_GM0_FIRST_OFFSET(i) (0x600u + 0x40u * (i))
+#define XPU_WINDOW_GM0_FIRST_PAGE_LSB 0u
+#define XPU_WINDOW_GM0_FIRST_PAGE_MASK 0xffffffffu /* rw */
+
+/* First window onto GM. */
+#define XPU_WINDOW_GM0_LAST_COUNT 8u
+#define XPU_WINDOW_GM0_LAST_OFFSET(i) (0x604u + 0x40u * (i))
+#define XPU_WINDOW_GM0_LAST_PAGE_LSB 0u
+#define XPU_WINDOW_GM0_LAST_PAGE_MASK 0xffffffffu /* rw */
+
+/* Second window onto GM. */
+#define XPU_WINDOW_GM1_FIRST_COUNT 8u
+#define XPU_WINDOW_GM1_FIRST_OFFSET(i) (0x608u + 0x40u * (i))
+#define XPU_WINDOW_GM1_FIRST_PAGE_LSB 0u
+#define XPU_WINDOW_GM1_FIRST_PAGE_MASK 0xffffffffu /* rw */
+
+/* Second window onto GM. */
+#define XPU_WINDOW_GM1_LAST_COUNT 8u
+#define XPU_WINDOW_GM1_LAST_OFFSET(i) (0x60cu + 0x40u * (i))
+#define XPU_WINDOW_GM1_LAST_PAGE_LSB 0u
+#define XPU_WINDOW_GM1_LAST_PAGE_MASK 0xffffffffu /* rw */
+
+/* Window onto SM: lines of 64 bytes, both ends inclusive. */
+#define XPU_WINDOW_SM_FIRST_COUNT 8u
+#define XPU_WINDOW_SM_FIRST_OFFSET(i) (0x610u + 0x40u * (i))
+#define XPU_WINDOW_SM_FIRST_LINE_LSB 0u
+#define XPU_WINDOW_SM_FIRST_LINE_MASK 0x0003ffffu /* rw */
+
+/* Window onto SM. */
+#define XPU_WINDOW_SM_LAST_COUNT 8u
+#define XPU_WINDOW_SM_LAST_OFFSET(i) (0x614u + 0x40u * (i))
+#define XPU_WINDOW_SM_LAST_LINE_LSB 0u
+#define XPU_WINDOW_SM_LAST_LINE_MASK 0x0003ffffu /* rw */
+
+/* Semaphores the ring may use, both ends inclusive. */
+#define XPU_WINDOW_SEMAPHORES_COUNT 8u
+#define XPU_WINDOW_SEMAPHORES_OFFSET(i) (0x618u + 0x40u * (i))
+#define XPU_WINDOW_SEMAPHORES_FIRST_LSB 0u
+#define XPU_WINDOW_SEMAPHORES_FIRST_MASK 0x000000ffu /* rw */
+#define XPU_WINDOW_SEMAPHORES_LAST_LSB 8u
+#define XPU_WINDOW_SEMAPHORES_LAST_MASK 0x0000ff00u /* rw */
+
+/* What the ring may do within its windows. Commands are fetched as reads of GM. */
+#define XPU_WINDOW_PERMISSIONS_COUNT 8u
+#define XPU_WINDOW_PERMISSIONS_OFFSET(i) (0x61cu + 0x40u * (i))
+#define XPU_WINDOW_PERMISSIONS_GM0_READ_LSB 0u
+#define XPU_WINDOW_PERMISSIONS_GM0_READ_MASK 0x00000001u /* rw */
+#define XPU_WINDOW_PERMISSIONS_GM0_WRITE_LSB 1u
+#define XPU_WINDOW_PERMISSIONS_GM0_WRITE_MASK 0x00000002u /* rw */
+#define XPU_WINDOW_PERMISSIONS_GM1_READ_LSB 2u
+#define XPU_WINDOW_PERMISSIONS_GM1_READ_MASK 0x00000004u /* rw */
+#define XPU_WINDOW_PERMISSIONS_GM1_WRITE_LSB 3u
+#define XPU_WINDOW_PERMISSIONS_GM1_WRITE_MASK 0x00000008u /* rw */
+#define XPU_WINDOW_PERMISSIONS_SM_READ_LSB 4u
+#define XPU_WINDOW_PERMISSIONS_SM_READ_MASK 0x00000010u /* rw */
+#define XPU_WINDOW_PERMISSIONS_SM_WRITE_LSB 5u
+#define XPU_WINDOW_PERMISSIONS_SM_WRITE_MASK 0x00000020u /* rw */
+#define XPU_WINDOW_PERMISSIONS_WAIT_LSB 6u
+#define XPU_WINDOW_PERMISSIONS_WAIT_MASK 0x00000040u /* rw */
+#define XPU_WINDOW_PERMISSIONS_SIGNAL_LSB 7u
+#define XPU_WINDOW_PERMISSIONS_SIGNAL_MASK 0x00000080u /* rw */
 
 /* Values of the semaphores. */
 #define XPU_SEMAPHORE_COUNT 256u

@@ -7,6 +7,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from common.drive import packer
+from support.engines import FORMATS
 from xpu_rtl.command.formats import HEADER
 from xpu_rtl.command.types import Activity, FaultReport, IssuedCommand, SemaphoreAdd
 
@@ -71,7 +72,8 @@ class Engine:
 
     def _taken(self, bits):
         body = bits & (1 << self._fmt.bits) - 1
-        command = HEADER.unpack(body) | self._fmt.unpack(body)
+        command = HEADER.unpack(body)
+        command |= FORMATS[command["opcode"]].unpack(body)
         index = bits >> self._index_lsb & 0xFFFF_FFFF
         assert command.pop("tag") == index, "the tag is not the index"
         return Executed(bits >> self._ring_lsb & 7, index, command, self._clock.cycle)
@@ -79,7 +81,7 @@ class Engine:
     async def _run(self):
         rng, edge, port = self._rng, RisingEdge(self._dut.clk), self._port
         valid, payload, ready = port("cmd_valid"), port("cmd_payload"), port("cmd_ready")
-        add_ready, abort, reset = port("add_ready"), port("abort"), self._dut.core_reset
+        add_ready, abort, reset = port("add_ready"), port("abort"), port("reset")
         waiting, adds = deque(), deque()
         running, left, dead, aborted, is_ready, stalled = None, 0, False, 0, False, None
         while True:

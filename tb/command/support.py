@@ -4,15 +4,16 @@ import cocotb
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
-from command.bench import ENGINES, bench_config
+from command.bench import bench_config
 from command.engine import Engine
 from common import drive
 from common.axi_check import AxiCheck
 from common.drive import power_up, release, seeded, until
 from support.command_rig import encode
 from xpu.platforms.cocotb_memory import CocotbMemory
-from xpu_rtl.command.formats import DMA_COPY, GEMM, FaultCause
+from xpu_rtl.command.engines import engine_formats, engine_names
 from xpu_rtl.command.formats import Engine as EngineName
+from xpu_rtl.command.formats import FaultCause
 from xpu_rtl.csr.maps import CLUSTER
 
 __all__ = ["BASE", "CONFIG", "Rig", "encode", "raw"]
@@ -55,10 +56,11 @@ class Rig:
         self.memory = CocotbMemory(dut, CONFIG.rings * RING_BYTES, base=BASE, stall=stall,
                                    seed=self.rng.random())
         AxiCheck(dut, CONFIG, extra_reads=64)
+        formats = engine_formats(CONFIG).values()
         self.engines = {
             name: Engine(dut, name, fmt, seeded(f"{name}-{self.rng.random()}"), self,
                          latency=latency, accept_p=accept_p)
-            for name, fmt in zip(ENGINES, (DMA_COPY, DMA_COPY, GEMM), strict=True)}
+            for name, fmt in zip(engine_names(CONFIG), formats, strict=True)}
         self.tails, self.slots = [0] * CONFIG.rings, [0] * CONFIG.rings
         await release(dut)
         cocotb.start_soon(self._count())
@@ -99,12 +101,13 @@ class Rig:
             "index": await self.read("ring_fault_index", ring),
             "address": await self.read("ring_fault_address_low", ring)
             | await self.read("ring_fault_address_high", ring) << 32,
-            "info": await self.read("ring_fault_info", ring)}
+            "info": await self.read("ring_fault_info", ring),
+            "row": await self.read("ring_fault_row", ring)}
 
     async def counters(self):
         """``perf_cycles`` and, per engine, the sum of its categories."""
         sums = [sum([await self.read(f"perf_{name}", engine) for name in CATEGORIES])
-                for engine in range(4)]
+                for engine in (*engine_formats(CONFIG), EngineName.SIMD)]
         return await self.read("perf_cycles"), sums
 
     # Rings ---------------------------------------------------------------------------------------

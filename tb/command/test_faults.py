@@ -5,7 +5,7 @@ from cocotb.triggers import ClockCycles
 
 from command.support import CONFIG, Rig, encode
 from common.drive import scaled, until
-from support.command_stream import random_stream
+from support.command_stream import engine_of, random_stream
 from xpu_rtl.command.formats import HEADER, Engine, FaultCause, Opcode
 
 LAST = CONFIG.semaphores - 1
@@ -19,7 +19,11 @@ MALFORMED = (
     (FaultCause.BAD_SLOTS, 0, encode(Opcode.GEMM, slots=3)),
     (FaultCause.BAD_SLOTS, 0, encode(Opcode.DMA_STORE, slots=2, reserved0=4)),
     (FaultCause.BAD_FIELD, HEADER.lsb["reserved0"],
-     encode(Opcode.FENCE, reserved0=1 << 18, wait0_semaphore=255)),
+     encode(Opcode.FENCE, reserved0=1 << 16, wait0_semaphore=255)),
+    (FaultCause.BAD_FIELD, HEADER.lsb["stream"], encode(Opcode.GEMM, stream=1, reserved0=1)),
+    (FaultCause.BAD_FIELD, HEADER.lsb["stream"],
+     encode(Opcode.DMA_STORE, stream=CONFIG.dma_streams)),
+    (FaultCause.BAD_FIELD, HEADER.lsb["stream"], encode(Opcode.DMA_LOAD_ND, stream=3)),
     (FaultCause.BAD_FIELD, HEADER.lsb["reserved0"], encode(Opcode.GEMM, reserved0=1)),
     *((FaultCause.BAD_SEMAPHORE, HEADER.lsb[name], encode(opcode, **{name: value}))
       for opcode in (Opcode.NOP, Opcode.DMA_LOAD, Opcode.GEMM) for name, value in (
@@ -44,7 +48,7 @@ async def malformed_commands(dut):
         await rig.doorbell(0)
         await until(dut, lambda: int(dut.irq.value), "fault interrupt", cycles=1000)
         assert await rig.fault() == {"cause": cause, "engine": Engine.CONTROL, "index": 2,
-                                     "address": 0, "info": info}
+                                     "address": 0, "info": info, "row": 0}
         await rig.doorbell(1)
         await rig.idle()
         await ClockCycles(dut.clk, 60)
@@ -78,7 +82,7 @@ async def fetch_errors(dut):
             await rig.doorbell()
             await rig.idle()
             assert await rig.fault() == {"cause": FaultCause.FETCH, "engine": Engine.CONTROL,
-                                         "index": index, "address": address, "info": 2}
+                                         "index": index, "address": address, "info": 2, "row": 0}
             for number, name in engine_of.items():
                 assert len(rig.engines[name].log) == (number < index), (slot, beat, name)
             assert await rig.read("ring_completed") == (4 if index > 3 else 0)
@@ -96,7 +100,7 @@ async def ring_outside_memory(dut):
     await rig.idle()
     address = 0x8000_0000 << 32 | rig.address(0) & 0xFFFF_FFFF
     assert await rig.fault() == {"cause": FaultCause.FETCH, "engine": Engine.CONTROL, "index": 0,
-                                 "address": address, "info": 3}
+                                 "address": address, "info": 3, "row": 0}
 
 
 def failed(engine, index):
@@ -109,18 +113,17 @@ async def failing_engines(dut):
     """A failing command signals nothing, its ring stops, the other ring completes."""
     rig = await Rig.create(dut, "engines", stall=0.2, latency=(1, 40), accept_p=0.7)
     rng = rig.rng
-    opcodes = {Opcode.DMA_LOAD: "load", Opcode.DMA_STORE: "store", Opcode.GEMM: "tensor"}
     half = CONFIG.semaphores // 2
     for _ in range(scaled(12)):
         streams = [random_stream(rng, CONFIG, 14, semaphores=numbers)
                    for numbers in (range(1, half), range(half, CONFIG.semaphores))]
-        places = [n for n, (opcode, _) in enumerate(streams[0].commands) if opcode in opcodes]
+        places = [n for n, command in enumerate(streams[0].commands) if engine_of(*command)]
         if not places:
             continue
         index = rng.choice(places)
-        name = opcodes[streams[0].commands[index][0]]
+        name = engine_of(*streams[0].commands[index])
         report = {"cause": rng.choice((4, 5, 6, 7)), "address": rng.getrandbits(64),
-                  "info": rng.getrandbits(32)}
+                  "info": rng.getrandbits(32), "row": rng.getrandbits(32)}
         rig.engines[name].faults[0, index] = report
         for ring, stream in enumerate(streams):
             await rig.open_ring(ring)
@@ -131,7 +134,8 @@ async def failing_engines(dut):
         await ClockCycles(dut.clk, 400)
         fault = await rig.fault()
         assert fault == {"cause": FaultCause(report["cause"]), "engine": Engine[name.upper()],
-                         "index": index, "address": report["address"], "info": report["info"]}
+                         "index": index, "address": report["address"], "info": report["info"],
+                         "row": report["row"]}
         # Nothing that must wait for the failed command or for a fence behind it has begun.
         fence = next((n for n, (opcode, _) in enumerate(streams[0].commands)
                       if opcode is Opcode.FENCE and n > index), 99)

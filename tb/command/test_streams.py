@@ -9,6 +9,7 @@ from cocotbext.axi import AxiResp
 from command.support import CONFIG, Rig, encode
 from common.drive import scaled
 from support.command_stream import random_stream
+from xpu_rtl.command.engines import view_names
 from xpu_rtl.command.formats import Opcode
 from xpu_rtl.contract import contract_hash
 from xpu_rtl.csr.maps import CLUSTER, ID, VERSION
@@ -40,7 +41,7 @@ async def play(rig, streams, *, log2_slots=4):
         assert await rig.read("semaphore", number) == expected, number
     cycles, sums = await rig.counters()
     assert cycles == rig.active_cycles
-    assert sums == [cycles] * 4
+    assert set(sums) == {cycles}
 
 
 def streams_for(rig, length):
@@ -183,7 +184,7 @@ async def views(dut):
     await rig.doorbell()
     await rig.idle()
     for _ in range(scaled(200)):
-        view = rig.rng.choice(("tensor_a_view", "tensor_b_view", "store_view"))
+        view = rig.rng.choice(view_names(CONFIG))
         number = rig.rng.randrange(CONFIG.semaphores)
         threshold = (values[number] + rig.rng.choice(
             (0, 1, -1, rig.rng.getrandbits(width)))) % (1 << width)
@@ -212,7 +213,7 @@ async def counters(dut):
                 total[name] += now[name]
             for bit in range(8):
                 stalls[bit] += now["sm_waiting"] >> bit & 1
-        now = {"bytes_read": rng.randrange(256), "bytes_written": rng.randrange(256),
+        now = {"bytes_read": rng.getrandbits(16), "bytes_written": rng.getrandbits(16),
                "sm_waiting": rng.getrandbits(8)}
         for name, value in now.items():
             getattr(dut, name).value = value

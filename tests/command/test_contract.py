@@ -34,7 +34,7 @@ def test_the_hash_depends_on_every_configuration_field():
     base = CONFIGS["slice"]
     hashes = {contract_hash(config) for config in CONFIGS.values()}
     changes = {"name": "other", "lanes": 8, "acc_rows": 128, "epilogue_lanes": 4, "tile_blocks": 8,
-               "sm_bytes": 1 << 18, "sm_banks": 16, "max_bursts": 32, "rings": 2,
+               "sm_bytes": 1 << 18, "sm_banks": 16, "max_bursts": 32, "rings": 2, "dma_streams": 1,
                "engine_queue_slots": 8, "fetch_slots": 8, "semaphores": 64, "semaphore_width": 25}
     for field in dataclasses.fields(base):
         if field.name in changes:

@@ -12,7 +12,7 @@ from support.fetch_memory import FetchMemory
 from support.streams import assert_valid_without_ready, run_stream
 from xpu_rtl.command.beat_fifo import BeatFifo
 from xpu_rtl.command.fetch import RingFetcher
-from xpu_rtl.command.formats import DMA_COPY, GEMM, Opcode
+from xpu_rtl.command.formats import DMA_ND, GEMM, Opcode
 from xpu_rtl.command.queue import EngineQueue
 from xpu_rtl.command.semaphores import Semaphores
 from xpu_rtl.configs import CONFIGS, get_config
@@ -38,15 +38,18 @@ def test_beat_fifo_offers_without_ready():
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("fmt", [DMA_COPY, GEMM], ids=lambda fmt: fmt.name)
-def test_queue_latency_and_contents(config, fmt):
+@pytest.mark.parametrize(("fmt", "opcode"), [
+    (DMA_ND, Opcode.DMA_STORE), (DMA_ND, Opcode.DMA_STORE_ND), (GEMM, Opcode.GEMM)],
+    ids=["short", "long", "gemm"])
+def test_queue_latency_and_contents(config, fmt, opcode):
     dut = EngineQueue(config, fmt)
-    opcode = Opcode.GEMM if fmt is GEMM else Opcode.DMA_STORE
-    rng = random.Random(fmt.name)
+    rng = random.Random(opcode.name)
     sent = [encode(opcode, tag=rng.getrandbits(32), rows=rng.randrange(1, 1 << 16))
             for _ in range(6)]
     beats = [slot >> config.bus_width * n & ((1 << config.bus_width) - 1)
              for slots in sent for slot in slots for n in range(config.slot_beats)]
+    per_command = len(sent[0]) * config.slot_beats
+    mask = (1 << 512 * len(sent[0])) - 1
     words = [sum(slot << 512 * n for n, slot in enumerate(slots)) for slots in sent]
     seen, cycle, entered = [], 0, []
 
@@ -57,8 +60,9 @@ def test_queue_latency_and_contents(config, fmt):
             assert cycle < 2000
 
     async def source(ctx):
-        for beat in beats:
-            ctx.set(dut.i.payload, beat)
+        for n, beat in enumerate(beats):
+            ctx.set(dut.i.p.data, beat)
+            ctx.set(dut.i.p.last, n % per_command == per_command - 1)
             ctx.set(dut.i.valid, 1)
             await ctx.tick().until(dut.i.ready)
             entered.append(cycle)
@@ -69,7 +73,7 @@ def test_queue_latency_and_contents(config, fmt):
         while len(seen) < len(words):
             _, _, valid, payload = await ctx.tick().sample(dut.o.valid, dut.o.payload.as_value())
             if valid:
-                assert payload == words[len(seen)]
+                assert payload & mask == words[len(seen)]
                 seen.append(cycle)
 
     sim = Simulator(dut)
@@ -78,18 +82,62 @@ def test_queue_latency_and_contents(config, fmt):
     sim.add_testbench(source)
     sim.add_testbench(sink)
     sim.run()
-    first = fmt.slots * config.slot_beats
-    assert seen[0] - entered[first - 1] == dut.latency
-    assert {b - a for a, b in pairwise(seen[1:])} == {first + 2}
+    assert seen[0] - entered[per_command - 1] == dut.latency
+    assert {b - a for a, b in pairwise(seen[1:])} == {per_command + 2}
+
+
+def test_queue_of_mixed_lengths():
+    """Short and long commands in any order, each in its place."""
+    dut = EngineQueue(TINY, DMA_ND)
+    rng = random.Random(5)
+    sent = [encode(rng.choice((Opcode.DMA_LOAD, Opcode.DMA_LOAD_ND)), tag=rng.getrandbits(32),
+                   rows=rng.randrange(1, 1 << 16), progress_value=rng.getrandbits(32))
+            for _ in range(12)]
+    for slots in sent:
+        slots[1:] = [rng.getrandbits(512) for _ in slots[1:]]
+
+    async def source(ctx):
+        for slots in sent:
+            for k, slot in enumerate(slots):
+                for n in range(TINY.slot_beats):
+                    ctx.set(dut.i.p.data, slot >> 32 * n & 0xFFFF_FFFF)
+                    ctx.set(dut.i.p.last, (k, n) == (len(slots) - 1, TINY.slot_beats - 1))
+                    ctx.set(dut.i.valid, rng.random() < 0.8)
+                    while not ctx.get(dut.i.valid):
+                        await ctx.tick()
+                        ctx.set(dut.i.valid, 1)
+                    await ctx.tick().until(dut.i.ready)
+                    ctx.set(dut.i.valid, 0)
+
+    async def sink(ctx):
+        received = 0
+        for _ in range(4000):
+            ctx.set(dut.o.ready, rng.random() < 0.3)
+            _, _, valid, payload, ready = await ctx.tick().sample(
+                dut.o.valid, dut.o.payload.as_value(), dut.o.ready)
+            if valid and ready:
+                for n, slot in enumerate(sent[received]):
+                    assert payload >> 512 * n & ((1 << 512) - 1) == slot, (received, n)
+                received += 1
+                if received == len(sent):
+                    return
+        raise AssertionError(f"{received} commands")
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-9)
+    sim.add_testbench(source, background=True)
+    sim.add_testbench(sink)
+    sim.run()
 
 
 def test_queue_does_not_offer_when_halted():
-    dut = EngineQueue(TINY, DMA_COPY)
+    dut = EngineQueue(TINY, DMA_ND)
 
     async def testbench(ctx):
         ctx.set(dut.halt, 1)
         ctx.set(dut.i.valid, 1)
-        ctx.set(dut.i.payload, 0)
+        ctx.set(dut.i.p.data, 0)
+        ctx.set(dut.i.p.last, 1)
         for _ in range(TINY.slot_beats + 20):
             await ctx.tick()
             assert not ctx.get(dut.o.valid)

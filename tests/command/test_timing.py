@@ -118,6 +118,26 @@ def test_commands_in_flight():
     CommandRig(TINY, latency=(120, 120), memory=FAST).run(host)
 
 
+def test_streams_run_side_by_side():
+    """The second stream's commands do not queue behind the first's, and keep their order."""
+    async def host(ctx, rig):
+        rig.engines["load"].latency = rig.engines["store"].latency = (400, 400)
+        await rig.open_ring(ctx)
+        for opcode in (Opcode.DMA_LOAD, Opcode.DMA_STORE_ND):
+            for stream in (0, 1, 1):
+                rig.put(encode(opcode, rows=1, stream=stream))
+        await rig.doorbell(ctx)
+        await rig.until_idle(ctx)
+        logs = {name: [one.index for one in engine.log] for name, engine in rig.engines.items()}
+        assert logs == {"load": [0], "load1": [1, 2], "store": [3], "store1": [4, 5], "tensor": []}
+        first, second = (rig.engines[name].log[-1].done for name in ("load", "load1"))
+        assert second < first
+        assert await rig.registers.read(ctx, "engine_index", Engine.STORE1) == 5
+        assert await rig.registers.read(ctx, "perf_busy", Engine.LOAD1) > 0
+
+    CommandRig(TINY, latency=(20, 20)).run(host)
+
+
 def test_a_waiting_command_blocks_nobody_else():
     async def host(ctx, rig):
         await rig.open_ring(ctx)
@@ -156,14 +176,14 @@ def test_bytes_and_stalls_count_while_active():
 
         async def traffic(cycles):
             for n in range(cycles):
-                moved, waiting = (255, n % 3, n * 37 % 256)[n % 3], n * 29 % 256
+                moved, waiting = (0xFFFF, n % 3, n * 37 % 256)[n % 3], n * 29 % 256
                 ctx.set(dut.bytes_read, moved)
-                ctx.set(dut.bytes_written, n % 256)
+                ctx.set(dut.bytes_written, n * 300 % 65536)
                 ctx.set(dut.sm_waiting, waiting)
                 _, _, active = await ctx.tick().sample(dut.active)
                 if active:
                     reference["read"] += moved
-                    reference["written"] += n % 256
+                    reference["written"] += n * 300 % 65536
                     for bit in range(8):
                         reference["stalls"][bit] += waiting >> bit & 1
             for port in (dut.bytes_read, dut.bytes_written, dut.sm_waiting):

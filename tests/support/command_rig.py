@@ -5,15 +5,14 @@ import random
 from amaranth.sim import Simulator
 
 from support.axi_lite import AxiLiteManager
-from support.engines import BehaviouralEngine
+from support.engines import FORMATS, BehaviouralEngine
 from support.fetch_memory import FetchMemory
-from xpu_rtl.command.formats import ALL_FORMATS, DMA_COPY, GEMM, HEADER
+from xpu_rtl.command.engines import engine_formats, engine_names
+from xpu_rtl.command.formats import HEADER, Engine
 from xpu_rtl.command.processor import CommandProcessor
 from xpu_rtl.csr.maps import CLUSTER
 
 __all__ = ["CommandRig", "encode"]
-
-FORMATS = {opcode: fmt for fmt in ALL_FORMATS for opcode in fmt.opcodes}
 
 
 def encode(opcode, **fields):
@@ -41,11 +40,14 @@ class CommandRig:
         self.memory = FetchMemory(self.dut.fetch, config.bus_width, random.Random(f"{seed}-mem"),
                                   **(memory or {}))
         self.engines = {
-            name: BehaviouralEngine(getattr(self.dut, name), fmt, self.dut.core_reset,
+            name: BehaviouralEngine(getattr(self.dut, name), fmt,
+                                    getattr(self.dut, f"{name}_reset"),
                                     random.Random(f"{seed}-{name}"), latency=latency,
                                     accept_p=accept_p)
-            for name, fmt in (("load", DMA_COPY), ("store", DMA_COPY), ("tensor", GEMM))
+            for name, fmt in zip(engine_names(config), engine_formats(config).values(),
+                                 strict=True)
         }
+        self.numbers = [*engine_formats(config), Engine.SIMD]    #: engines with counters
         self.tails = [0] * config.rings
         self.slots = [0] * config.rings
         self.cycle = 0
@@ -99,11 +101,11 @@ class CommandRig:
             await ctx.tick()
 
     async def counters(self, ctx):
-        """Return perf_cycles and, per engine, the six categories."""
+        """Return perf_cycles and, per engine of ``numbers``, the six categories."""
         cycles = await self.registers.read(ctx, "perf_cycles")
         names = ("idle", "busy", "semaphore", "memory", "bank_conflict", "output")
         return cycles, [[await self.registers.read(ctx, f"perf_{name}", engine) for name in names]
-                        for engine in range(4)]
+                        for engine in self.numbers]
 
     def run(self, host):
         sim = Simulator(self.dut)

@@ -5,9 +5,20 @@ from dataclasses import dataclass, field
 from support.command_rig import encode
 from xpu_rtl.command.formats import Opcode
 
-__all__ = ["Stream", "random_stream"]
+__all__ = ["Stream", "engine_of", "random_stream"]
 
-ENGINE_OF = {Opcode.DMA_LOAD: "load", Opcode.DMA_STORE: "store", Opcode.GEMM: "tensor"}
+LOADS = (Opcode.DMA_LOAD, Opcode.DMA_LOAD_ND)
+STORES = (Opcode.DMA_STORE, Opcode.DMA_STORE_ND)
+
+
+def engine_of(opcode, fields):
+    """Name of the engine that executes a command, or ``None``."""
+    stream = "1" if fields.get("stream") else ""
+    if opcode in LOADS:
+        return f"load{stream}"
+    if opcode in STORES:
+        return f"store{stream}"
+    return "tensor" if opcode is Opcode.GEMM else None
 
 
 @dataclass
@@ -36,7 +47,7 @@ class Stream:
                 for name, engine in engines.items()}
         for name, log in logs.items():
             expected = [(index, fields) for index, (opcode, fields) in enumerate(self.commands)
-                        if ENGINE_OF.get(opcode) == name]
+                        if engine_of(opcode, fields) == name]
             assert [one.index for one in log] == [index for index, _ in expected], name
             for one, (_, fields) in zip(log, expected, strict=True):
                 for key, value in fields.items():
@@ -86,7 +97,7 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
         totals[number] += amount
 
     for _ in range(length):
-        choices = [Opcode.DMA_LOAD, Opcode.DMA_STORE, Opcode.GEMM, Opcode.NOP]
+        choices = [*LOADS, *STORES, Opcode.GEMM, Opcode.GEMM, Opcode.NOP]
         numbers = rng.sample(everything, 3) if rng.random() < 0.2 else numbers   # reuse a few
         room = max(totals[n] - epoch[n] for n in everything) < modulus // 4
         if fences and (not room or rng.random() < 0.08):
@@ -107,7 +118,9 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
                 amount = rng.choice((1, rng.randrange(100), rng.getrandbits(16)))
                 fields |= {f"signal{n}_semaphore": number, f"signal{n}_add": amount}
                 add(number, amount)
-        if opcode is Opcode.DMA_LOAD:
+        if opcode in (*LOADS, *STORES):
+            fields["stream"] = rng.randrange(config.dma_streams)
+        if opcode in LOADS:
             fields |= {"source_low": rng.getrandbits(32), "source_pitch": -rng.getrandbits(20),
                        "rows": rng.randint(1, 4), "row_bytes": rng.getrandbits(24)}
             if rng.random() < 0.5:
@@ -120,8 +133,10 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
                 if rng.random() < 0.4:
                     fields[name] = rng.choice(numbers)
                     add(fields[name], amount)
-        elif opcode is Opcode.DMA_STORE:
+        elif opcode in STORES:
             fields |= {"destination_high": rng.getrandbits(32), "rows": rng.randint(1, 4)}
+        if opcode in (Opcode.DMA_LOAD_ND, Opcode.DMA_STORE_ND):
+            fields |= {"count5": rng.getrandbits(16), "index_limit": rng.getrandbits(32)}
         commands.append((opcode, fields))
     commands.append((Opcode.FENCE, {"sequence": rng.getrandbits(32)}))
     return Stream(commands, totals)

@@ -3,10 +3,12 @@
 from collections import deque
 from dataclasses import dataclass
 
-from xpu_rtl.command.formats import HEADER
+from xpu_rtl.command.formats import ALL_FORMATS, HEADER
 from xpu_rtl.command.types import Activity
 
-__all__ = ["BehaviouralEngine", "Executed"]
+__all__ = ["FORMATS", "BehaviouralEngine", "Executed"]
+
+FORMATS = {opcode: fmt for fmt in ALL_FORMATS for opcode in fmt.opcodes}
 
 
 @dataclass
@@ -31,7 +33,7 @@ class BehaviouralEngine:
     port : EnginePort
         Of the command processor.
     fmt : Format
-        Of the commands.
+        Longest of the commands; a shorter one is looked at as its opcode says.
     reset : Signal
         The engine is reset while it is high.
     rng : random.Random
@@ -123,7 +125,8 @@ class BehaviouralEngine:
     def _split(self, payload):
         """Fields of the command, ring and index; the tag holds the index."""
         bits = self.fmt.bits
-        command = HEADER.unpack(payload) | self.fmt.unpack(payload & ((1 << bits) - 1))
+        command = HEADER.unpack(payload)
+        command |= FORMATS[command["opcode"]].unpack(payload & ((1 << bits) - 1))
         ring, index = payload >> bits & 7, payload >> (bits + 3)
         assert command.pop("tag") == index
         return command, ring, index

@@ -5,23 +5,19 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
-from .formats import DMA_COPY, FENCE, GEMM, HEADER, NOP, Engine, FaultCause, Opcode
-from .types import SemaphoreAdd, SemaphoreView
+from .engines import STREAMS, engine_formats, queue_of
+from .formats import DMA_COPY, DMA_ND, FENCE, GEMM, HEADER, NOP, FaultCause, Opcode
+from .types import CommandBeat, SemaphoreAdd, SemaphoreView
 from .waits import HeaderWaits
 
 __all__ = ["Decoder"]
 
-#: Opcodes this hardware executes: where, and their format.
-LEGAL = {
-    Opcode.NOP: (Engine.CONTROL, NOP),
-    Opcode.FENCE: (Engine.CONTROL, FENCE),
-    Opcode.DMA_LOAD: (Engine.LOAD, DMA_COPY),
-    Opcode.DMA_STORE: (Engine.STORE, DMA_COPY),
-    Opcode.GEMM: (Engine.TENSOR, GEMM),
-}
+#: Formats of the opcodes this hardware executes.
+LEGAL = {opcode: fmt for fmt in (NOP, FENCE, DMA_COPY, DMA_ND, GEMM) for opcode in fmt.opcodes}
+#: Opcodes executed here.
+OWN = (*NOP.opcodes, *FENCE.opcodes)
 #: Semaphore fields checked here, the lowest bit first. Those of a body are the engine's to check.
 CHECKED = ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_semaphore")
-QUEUES = 3
 
 
 class _Beat(data.StructLayout):
@@ -29,10 +25,10 @@ class _Beat(data.StructLayout):
     slot); ``header`` (of a command's first slot); ``end_of_slot``, ``end`` (of its command);
     ``target`` (one bit per queue); ``fence``; ``cause``, ``info`` (why it is refused)."""
 
-    def __init__(self, config):
+    def __init__(self, config, queues):
         super().__init__({
             "data": config.bus_width, "offset": range(config.slot_beats), "header": 1,
-            "end_of_slot": 1, "end": 1, "target": QUEUES, "fence": 1, "cause": 4, "info": 8,
+            "end_of_slot": 1, "end": 1, "target": queues, "fence": 1, "cause": 4, "info": 8,
         })
 
 
@@ -41,8 +37,8 @@ class Decoder(wiring.Component):
 
     The first fault found ends decoding. It is reported when every earlier command is complete, so
     that exactly those have been executed; checks in this order: bus error, opcode, slot count,
-    reserved header bits, semaphores of the header from the lowest bit up. ``info`` is RRESP for a
-    bus error and the bit position of the offending field for BAD_FIELD and BAD_SEMAPHORE.
+    stream, reserved header bits, semaphores of the header from the lowest bit up. ``info`` is RRESP
+    for a bus error and the bit position of the offending field for BAD_FIELD and BAD_SEMAPHORE.
 
     NOP waits for its semaphores, adds its signals and ends, holding up later commands meanwhile.
     FENCE ignores both.
@@ -50,14 +46,15 @@ class Decoder(wiring.Component):
     Parameters
     ----------
     config : XpuConfig
-        Bus width and number of semaphores.
+        Bus width, streams and number of semaphores.
 
     Members
     -------
     beats : In(stream.Signature(unsigned(config.bus_width + 2)))
         Slots in order, with RRESP above the data.
-    queue : Out(stream.Signature(unsigned(config.bus_width))).array(3)
-        Beats of the commands of engines 0 to 2. The command's index replaces its tag.
+    queue : Out(stream.Signature(CommandBeat(config))).array(queues)
+        Beats of the commands of the engines, in the order of ``engine_formats``. The command's
+        index replaces its tag.
     halt : In(1)
         Decode nothing more.
     drained : In(1)
@@ -91,9 +88,10 @@ class Decoder(wiring.Component):
 
     def __init__(self, config: XpuConfig):
         self._config = config
+        self._queues = len(engine_formats(config))
         super().__init__({
             "beats": In(stream.Signature(unsigned(config.bus_width + 2))),
-            "queue": Out(stream.Signature(unsigned(config.bus_width))).array(QUEUES),
+            "queue": Out(stream.Signature(CommandBeat(config))).array(self._queues),
             "halt": In(1), "drained": In(1),
             "view": Out(SemaphoreView(config)), "signal": Out(stream.Signature(SemaphoreAdd())),
             "queued": Out(1), "slot_done": Out(1), "issued": Out(32), "busy": Out(1),
@@ -112,7 +110,7 @@ class Decoder(wiring.Component):
         m = Module()
         # Stage 0: a register alone, because beats come out of a block RAM late in their cycle.
         s0 = Signal(len(self.beats.payload), reset_less=True)
-        s1 = Signal(_Beat(self._config), reset_less=True)
+        s1 = Signal(_Beat(self._config, self._queues), reset_less=True)
         s0_valid, s1_valid, take, free = Signal(), Signal(), Signal(), Signal()
         m.d.comb += [free.eq(~s1_valid | take), self.beats.ready.eq(~s0_valid | free)]
         with m.If(self.beats.ready):
@@ -134,14 +132,16 @@ class Decoder(wiring.Component):
 
         offset = Signal(range(cfg.slot_beats))
         header = Signal(init=1)           # in the first slot of a command
-        left, left_now = (Signal(range(max(fmt.slots for _, fmt in LEGAL.values())), name=name)
+        left, left_now = (Signal(range(max(fmt.slots for fmt in LEGAL.values())), name=name)
                           for name in ("left", "left_now"))   # slots after this one
-        target, target_now = Signal(QUEUES), Signal(QUEUES)
+        target, target_now = Signal(self._queues), Signal(self._queues)
         fence, fence_now = Signal(), Signal()
         first, end_of_slot = Signal(), Signal()
         cause, info = Signal(4), Signal(8)
+        stream, bad_stream = Signal(range(STREAMS)), Signal()
         m.d.comb += [first.eq(header & (offset == 0)),
                      end_of_slot.eq(offset == cfg.slot_beats - 1),
+                     stream.eq(beat[self._field("stream")[1]]),
                      left_now.eq(left), target_now.eq(target), fence_now.eq(fence)]
 
         # Later assignments win, so the checks stand in ascending order of precedence.
@@ -155,14 +155,17 @@ class Decoder(wiring.Component):
             m.d.comb += [left_now.eq(0), target_now.eq(0), fence_now.eq(0)]
             with m.If(beat[self._field("reserved0")[1]].any()):
                 m.d.comb += [cause.eq(FaultCause.BAD_FIELD), info.eq(HEADER.lsb["reserved0"])]
+            with m.If(bad_stream):
+                m.d.comb += [cause.eq(FaultCause.BAD_FIELD), info.eq(HEADER.lsb["stream"])]
             with m.Switch(beat[self._field("opcode")[1]]):
-                for opcode, (engine, fmt) in LEGAL.items():
+                for opcode, fmt in LEGAL.items():
                     with m.Case(int(opcode)):
                         m.d.comb += left_now.eq(fmt.slots - 1)
-                        if engine is Engine.CONTROL:
-                            m.d.comb += fence_now.eq(opcode is Opcode.FENCE)
+                        if opcode in OWN:
+                            m.d.comb += [fence_now.eq(opcode is Opcode.FENCE),
+                                         bad_stream.eq(stream != 0)]
                         else:
-                            m.d.comb += target_now[engine].eq(1)
+                            self._choose_queue(m, opcode, stream, target_now, bad_stream)
                         with m.If(beat[self._field("slots")[1]] != fmt.slots):
                             m.d.comb += [cause.eq(FaultCause.BAD_SLOTS), info.eq(0)]
                 with m.Default():
@@ -179,6 +182,14 @@ class Decoder(wiring.Component):
         ]
         with m.If(end_of_slot):
             m.d.sync += header.eq(left_now == 0)
+
+    def _choose_queue(self, m, opcode, stream, target, bad):
+        """Set the bit in ``target`` of the stream, or ``bad`` if there is none."""
+        with m.Switch(stream):
+            for number in range(STREAMS):
+                with m.Case(number):
+                    queue = queue_of(self._config, opcode, number)
+                    m.d.comb += bad.eq(1) if queue is None else target[queue].eq(1)
 
     def _stage2(self, m, s1, s1_valid, take):
         """Pass the beat in ``s1`` on, or execute the command it ends."""
@@ -215,11 +226,11 @@ class Decoder(wiring.Component):
         m.d.comb += passed_on.eq(s1.data)
         with m.If(s1.header & (s1.offset == tag_beat)):
             m.d.comb += passed_on[tag_bits].eq(self.issued)
-        ready = Signal(QUEUES)
+        ready = Signal(self._queues)
         passing = Signal()   # the beat may leave if its queue takes it
         for n, queue in enumerate(self.queue):
-            m.d.comb += [queue.payload.eq(passed_on), queue.valid.eq(passing & s1.target[n]),
-                         ready[n].eq(queue.ready)]
+            m.d.comb += [queue.p.data.eq(passed_on), queue.p.last.eq(s1.end),
+                         queue.valid.eq(passing & s1.target[n]), ready[n].eq(queue.ready)]
 
         within, fencing = Signal(), Signal()
         with m.If(take):

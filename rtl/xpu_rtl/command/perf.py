@@ -28,7 +28,7 @@ class PerfCounters(wiring.Component):
         Registers perf_cycles, bytes_*, sm_stalls and perf_idle of SIMD.
     active : In(1)
         Count in this cycle.
-    bytes_read, bytes_written : In(8)
+    bytes_read, bytes_written : In(16)
         Payload bytes moved in this cycle.
     sm_waiting : In(8)
         Requesters held back in this cycle.
@@ -46,8 +46,8 @@ class PerfCounters(wiring.Component):
 
     def __init__(self):
         super().__init__({
-            "bus": In(CsrBus(CLUSTER.addr_width)), "active": In(1), "bytes_read": In(8),
-            "bytes_written": In(8), "sm_waiting": In(STALLS), "counting": Out(1),
+            "bus": In(CsrBus(CLUSTER.addr_width)), "active": In(1), "bytes_read": In(16),
+            "bytes_written": In(16), "sm_waiting": In(STALLS), "counting": Out(1),
         })
 
     def elaborate(self, platform):
@@ -61,7 +61,7 @@ class PerfCounters(wiring.Component):
         m.d.comb += self.bus.r_data.eq(bank.bus.r_data | simd.bus.r_data)
 
         # One register after the inputs cuts their paths.
-        read, written = Signal(8), Signal(8)
+        read, written = Signal(16), Signal(16)
         waiting = Signal(STALLS)
         m.d.sync += [self.counting.eq(self.active), read.eq(self.bytes_read),
                      written.eq(self.bytes_written), waiting.eq(self.sm_waiting)]

@@ -1,6 +1,6 @@
 """The command processor: registers, rings, issue, semaphores, counters, reset."""
 
-from amaranth import Cat, Module, ResetInserter
+from amaranth import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, flipped
 
@@ -12,9 +12,9 @@ from ..csr.bank import CsrBank
 from ..csr.maps import CLUSTER, ID, VERSION
 from ..params import XpuConfig
 from .dispatch import EngineDispatch
+from .engines import engine_formats, engine_names, view_names
 from .fetch import RingFetcher
 from .fetch_arbiter import FetchArbiter
-from .formats import DMA_COPY, GEMM, Engine
 from .monitor import EngineMonitor
 from .perf import PerfCounters
 from .queue import EngineQueue
@@ -22,14 +22,14 @@ from .reset import ResetSequencer
 from .ring import Ring
 from .semaphores import Semaphores
 from .types import EnginePort, SemaphoreView
+from .windows import RingWindows, ring_windows
 
 __all__ = ["CommandProcessor"]
 
-#: Engines with a queue, in the order of ``Engine``.
-ENGINES = {Engine.LOAD: DMA_COPY, Engine.STORE: DMA_COPY, Engine.TENSOR: GEMM}
-RING_REGISTERS = ("base_low", "base_high", "size", "head", "completed", "issued", "fault",
-                  "fault_index", "fault_address_low", "fault_address_high", "fault_info")
-VIEWS = ("tensor_a_view", "tensor_b_view", "store_view")
+RING_REGISTERS = (*(f"ring_{name}" for name in (
+    "base_low", "base_high", "size", "head", "completed", "issued", "fault", "fault_index",
+    "fault_address_low", "fault_address_high", "fault_info", "fault_row", "control")),
+    *(register.name for register in CLUSTER.registers if register.name.startswith("window_")))
 
 
 class CommandProcessor(wiring.Component):
@@ -53,16 +53,23 @@ class CommandProcessor(wiring.Component):
         An enabled bit of irq_status is set.
     fetch : Out(AxiReadPort(config.bus_width))
         Reads of command slots, ``id`` 0.
-    load, store, tensor : In(EnginePort(DMA_COPY)), In(EnginePort(DMA_COPY)), In(EnginePort(GEMM))
-        The engines. The index of a command stands in its ``tag``, too.
-    tensor_a_view, tensor_b_view, store_view : In(SemaphoreView(config))
-        Waits within commands.
-    bytes_read, bytes_written : In(8)
+    load, store, tensor : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), In(EnginePort(GEMM))
+        The engines. The index of a command stands in its ``tag``, too. A DMA_COPY comes in the
+        first slot of a DMA_ND, the rest of which is undefined.
+    load1, store1 : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), if config.dma_streams is 2
+        The second streams.
+    tensor_a_view, tensor_b_view, store_view, store1_view : In(SemaphoreView(config))
+        Waits within commands; the last with the second streams only.
+    load_reset, store_reset, tensor_reset, load1_reset, store1_reset : Out(1)
+        Reset of an engine, given when it is quiet; also during ``core_reset``.
+    windows : Out(ring_windows(config))
+        What each ring may use, as its registers say.
+    bytes_read, bytes_written : In(16)
         Payload bytes moved in this cycle.
     sm_waiting : In(8)
         Scratchpad requesters held back in this cycle.
     core_reset : Out(1)
-        Reset of the engines and of scratchpad control, given when all are quiet.
+        Reset of scratchpad control, given when all engines are quiet.
     active : Out(1)
         A ring has commands that are not complete.
 
@@ -80,23 +87,40 @@ class CommandProcessor(wiring.Component):
 
     def __init__(self, config: XpuConfig):
         self._config = config
+        engines = dict(zip(engine_names(config), engine_formats(config).values(), strict=True))
         super().__init__({
             "csr": In(AxiLite(CLUSTER.addr_width)), "irq": Out(1),
             "fetch": Out(AxiReadPort(config.bus_width)),
-            "load": In(EnginePort(DMA_COPY)), "store": In(EnginePort(DMA_COPY)),
-            "tensor": In(EnginePort(GEMM)),
-            **{name: In(SemaphoreView(config)) for name in VIEWS},
-            "bytes_read": In(8), "bytes_written": In(8), "sm_waiting": In(8),
-            "core_reset": Out(1), "active": Out(1),
+            **{name: In(EnginePort(fmt)) for name, fmt in engines.items()},
+            **{f"{name}_reset": Out(1) for name in engines},
+            **{name: In(SemaphoreView(config)) for name in view_names(config)},
+            "bytes_read": In(16), "bytes_written": In(16), "sm_waiting": In(8),
+            "windows": Out(ring_windows(config)), "core_reset": Out(1), "active": Out(1),
         })
+
+    @staticmethod
+    def _windows(registers):
+        """The windows in a ring's registers, as a value of ``RingWindows``."""
+        fields = {name: getattr(registers, f"window_{name}_{unit}")
+                  for unit, names in (("page", ("gm0_first", "gm0_last", "gm1_first", "gm1_last")),
+                                      ("line", ("sm_first", "sm_last"))) for name in names}
+        fields |= {f"semaphore_{end}": getattr(registers, f"window_semaphores_{end}")
+                   for end in ("first", "last")}
+        return Cat(fields[name] if name in fields
+                   else getattr(registers, f"window_permissions_{name}")
+                   for name, _ in RingWindows())
 
     def elaborate(self, platform):
         m = Module()
         cfg = self._config
-        ports = (self.load, self.store, self.tensor)
+        engines = engine_formats(cfg)
+        names = engine_names(cfg)
+        ports = [getattr(self, name) for name in names]
         m.submodules.axil = axil = AxiLiteTarget(CLUSTER)
         wiring.connect(m, flipped(self.csr), axil.axi)
         banks = []
+        windows = Signal(ring_windows(cfg))
+        m.d.comb += self.windows.eq(windows)
 
         def bank(name, component):
             m.submodules[name] = component
@@ -114,12 +138,12 @@ class CommandProcessor(wiring.Component):
         # Structure: rings, queues, engines, semaphores.
         rings = [resettable(f"ring_{r}", Ring(cfg)) for r in range(cfg.rings)]
         queues = [[resettable(f"queue_{r}_{engine.name.lower()}", EngineQueue(cfg, fmt))
-                   for engine, fmt in ENGINES.items()] for r in range(cfg.rings)]
+                   for engine, fmt in engines.items()] for r in range(cfg.rings)]
         dispatches = [resettable(f"dispatch_{engine.name.lower()}", EngineDispatch(cfg, fmt))
-                      for engine, fmt in ENGINES.items()]
+                      for engine, fmt in engines.items()]
         adders = [*(flipped(port.add) for port in ports), *(one.signal for one in dispatches),
                   *(ring.signal for ring in rings)]
-        waiters = [*(flipped(getattr(self, name)) for name in VIEWS),
+        waiters = [*(flipped(getattr(self, name)) for name in view_names(cfg)),
                    *(ring.view for ring in rings), *(queue.view for row in queues for queue in row)]
         semaphores = resettable("semaphores", Semaphores(cfg, sources=len(adders),
                                                          views=len(waiters)))
@@ -152,6 +176,8 @@ class CommandProcessor(wiring.Component):
             connect_stream(m, dispatch.cmd, flipped(port.cmd))
             connect_stream(m, flipped(port.done), dispatch.done)
             m.d.comb += port.abort.eq(reset.abort)
+        for name in names:
+            m.d.comb += getattr(self, f"{name}_reset").eq(reset.core_reset)
         m.d.comb += [
             reset.quiet.eq(Cat(ring.quiet for ring in rings).all()
                            & Cat(port.quiet for port in ports).all()),
@@ -177,8 +203,7 @@ class CommandProcessor(wiring.Component):
             (general.irq_status_completion & general.irq_enable_completion).any()
             | (general.irq_status_fault & general.irq_enable_fault).any())
         for r, ring in enumerate(rings):
-            registers = bank(f"ring_{r}_registers", CsrBank(
-                CLUSTER, [f"ring_{name}" for name in RING_REGISTERS], index=r))
+            registers = bank(f"ring_{r}_registers", CsrBank(CLUSTER, RING_REGISTERS, index=r))
             tail = resettable(f"ring_{r}_tail", CsrBank(CLUSTER, ("ring_tail",), index=r))
             banks.append(tail.bus)
             m.d.comb += [
@@ -194,13 +219,15 @@ class CommandProcessor(wiring.Component):
                 registers.ring_fault_address_low_value.eq(ring.fault.address[:32]),
                 registers.ring_fault_address_high_value.eq(ring.fault.address[32:]),
                 registers.ring_fault_info_value.eq(ring.fault.info),
+                registers.ring_fault_row_value.eq(ring.fault.row),
+                windows[r].eq(self._windows(registers)),
             ]
 
         perf = bank("perf", PerfCounters())
         m.d.comb += [perf.active.eq(self.active), perf.bytes_read.eq(self.bytes_read),
                      perf.bytes_written.eq(self.bytes_written),
                      perf.sm_waiting.eq(self.sm_waiting)]
-        for n, (engine, port) in enumerate(zip(ENGINES, ports, strict=True)):
+        for n, (engine, port) in enumerate(zip(engines, ports, strict=True)):
             monitor = bank(f"monitor_{engine.name.lower()}", EngineMonitor(cfg, int(engine)))
             m.d.comb += [
                 monitor.counting.eq(perf.counting), monitor.activity.eq(port.activity),

@@ -1,13 +1,13 @@
 """The in-order queue of one ring before one engine."""
 
-from amaranth import Cat, Module, Signal, unsigned
+from amaranth import Cat, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
 from .beat_fifo import BeatFifo
 from .formats import SLOT_BYTES
-from .types import SemaphoreView, command_layout
+from .types import CommandBeat, SemaphoreView, command_layout
 from .waits import HeaderWaits
 
 __all__ = ["EngineQueue"]
@@ -16,17 +16,19 @@ __all__ = ["EngineQueue"]
 class EngineQueue(wiring.Component):
     """Store commands beat by beat; assemble the oldest, wait for its semaphores and offer it.
 
+    A command of fewer slots than the format has its bytes in place; the others are undefined.
+
     Parameters
     ----------
     config : XpuConfig
         ``engine_queue_slots`` slots are stored, besides the command assembled.
     fmt : Format
-        Format of the commands.
+        Longest format of the commands.
 
     Members
     -------
-    i : In(stream.Signature(unsigned(config.bus_width)))
-        Beats of whole commands.
+    i : In(stream.Signature(CommandBeat(config)))
+        Beats of whole slots; ``last`` ends a command.
     o : Out(stream.Signature(command_layout(fmt)))
         Commands whose header waits are over.
     halt : In(1)
@@ -40,8 +42,8 @@ class EngineQueue(wiring.Component):
     ------
     Latency: ``latency`` cycles from the last beat to ``o.valid`` if the queue is empty and there is
     no wait.
-    Throughput: one beat per cycle in; a command every ``fmt.slots * slot_beats + 2`` cycles out,
-    more by what its waits take.
+    Throughput: one beat per cycle in; a command every ``slots * slot_beats + 2`` cycles out, more
+    by what its waits take.
     Backpressure: full.
     Combinational paths: none.
     Reset: emptied.
@@ -52,7 +54,7 @@ class EngineQueue(wiring.Component):
     def __init__(self, config: XpuConfig, fmt):
         self._config, self._fmt = config, fmt
         super().__init__({
-            "i": In(stream.Signature(unsigned(config.bus_width))),
+            "i": In(stream.Signature(CommandBeat(config))),
             "o": Out(stream.Signature(command_layout(fmt))),
             "halt": In(1),
             "view": Out(SemaphoreView(config)),
@@ -62,17 +64,22 @@ class EngineQueue(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         cfg, fmt = self._config, self._fmt
-        beats = fmt.slots * SLOT_BYTES // cfg.bus_bytes
-        m.submodules.fifo = fifo = BeatFifo(width=cfg.bus_width,
+        beat_shape = CommandBeat(cfg)
+        m.submodules.fifo = fifo = BeatFifo(width=beat_shape.size,
                                             depth=cfg.engine_queue_slots * cfg.slot_beats)
         m.submodules.waits = waits = HeaderWaits(cfg)
-        wiring.connect(m, wiring.flipped(self.i), fifo.i)
         wiring.connect(m, waits.view, wiring.flipped(self.view))
 
-        command = Signal(command_layout(fmt), reset_less=True)
-        beat = Signal(range(beats))
+        arriving = Signal(beat_shape)
+        slots = [Signal(8 * SLOT_BYTES, name=f"slot_{n}", reset_less=True)
+                 for n in range(fmt.slots)]
+        command = Signal(command_layout(fmt))
+        beat, slot = Signal(range(cfg.slot_beats)), Signal(range(fmt.slots))
         full, offered = Signal(), Signal()
         m.d.comb += [
+            fifo.i.valid.eq(self.i.valid), fifo.i.payload.eq(self.i.payload),
+            self.i.ready.eq(fifo.i.ready),
+            arriving.eq(fifo.o.payload), command.eq(Cat(slots)),
             fifo.o.ready.eq(~full),
             waits.enable.eq(full & ~offered), self.waiting.eq(waits.blocked),
             waits.wait0_semaphore.eq(command.wait0_semaphore),
@@ -82,13 +89,14 @@ class EngineQueue(wiring.Component):
             self.o.valid.eq(offered), self.o.payload.eq(command),
         ]
         with m.If(fifo.o.valid & ~full):
-            m.d.sync += command.eq(Cat(command.as_value()[cfg.bus_width:], fifo.o.payload))
-            with m.If(beat == beats - 1):
-                m.d.sync += [beat.eq(0), full.eq(1)]
-            with m.Else():
-                m.d.sync += beat.eq(beat + 1)
+            for n, content in enumerate(slots):
+                with m.If(slot == n):
+                    m.d.sync += content.eq(Cat(content[cfg.bus_width:], arriving.data))
+            m.d.sync += beat.eq(beat + 1)
+            with m.If(beat == cfg.slot_beats - 1):
+                m.d.sync += [slot.eq(slot + 1), full.eq(arriving.last)]
         with m.If(waits.satisfied & ~self.halt):
             m.d.sync += offered.eq(1)
         with m.If(offered & self.o.ready):
-            m.d.sync += [offered.eq(0), full.eq(0)]
+            m.d.sync += [offered.eq(0), full.eq(0), slot.eq(0)]
         return m

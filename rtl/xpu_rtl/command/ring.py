@@ -1,16 +1,17 @@
 """A command ring: fetch, decode, completion and fault."""
 
-from amaranth import Cat, Const, Module, Signal, unsigned
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.axi import AxiReadPort
 from ..params import XpuConfig
 from .beat_fifo import BeatFifo
-from .decode import QUEUES, Decoder
+from .decode import Decoder
+from .engines import engine_formats
 from .fetch import RingFetcher
 from .formats import Engine, FaultCause
-from .types import FaultReport, SemaphoreAdd, SemaphoreView
+from .types import CommandBeat, FaultReport, SemaphoreAdd, SemaphoreView
 
 __all__ = ["Ring"]
 
@@ -18,12 +19,13 @@ __all__ = ["Ring"]
 class Ring(wiring.Component):
     """Bring the commands of a ring to the engine queues and keep the ring's state.
 
-    The first fault stops the ring; of several in one cycle that of the lowest engine number.
+    The first fault stops the ring; of several in one cycle that of the first engine. Engines are
+    in the order of ``engine_formats``.
 
     Parameters
     ----------
     config : XpuConfig
-        Bus width, depths, semaphores.
+        Bus width, depths, streams, semaphores.
 
     Members
     -------
@@ -33,13 +35,14 @@ class Ring(wiring.Component):
         Begin nothing more (reset is under way).
     bus : Out(AxiReadPort(config.bus_width))
         To fetch from GM.
-    queue : Out(stream.Signature(unsigned(config.bus_width))).array(3)
-        To the queues of engines 0 to 2.
+    queue : Out(stream.Signature(CommandBeat(config))).array(engines)
+        To the queues of the engines.
     view, signal : Out(SemaphoreView(config)), Out(stream.Signature(SemaphoreAdd()))
         Waits and signals of NOP.
-    complete : In(3)
+    complete : In(engines)
         Per engine: a command of this ring is complete.
-    failed, failed_index, failed_report : In(3), In(32).array(3), In(FaultReport()).array(3)
+    failed, failed_index, failed_report : In(engines), In(32).array(engines), In(FaultReport())
+        .array(engines)
         Per engine: a command of this ring has failed; its index and report.
     halt : Out(1)
         Issue nothing more: the ring has a fault or stops.
@@ -50,7 +53,7 @@ class Ring(wiring.Component):
     head, issued, completed : Out(16), Out(32), Out(32)
         Registers.
     fault, fault_engine, fault_index : Out(FaultReport()), Out(3), Out(32)
-        Registers; ``fault.cause`` is 0 while the ring works.
+        Registers; ``fault.cause`` is 0 while the ring works. ``fault_engine`` is an ``Engine``.
     irq_completion, irq_fault : Out(1)
         Pulses.
 
@@ -66,14 +69,16 @@ class Ring(wiring.Component):
 
     def __init__(self, config: XpuConfig):
         self._config = config
+        self._engines = tuple(engine_formats(config))
+        engines = len(self._engines)
         super().__init__({
             "base": In(58), "log2_slots": In(5), "tail": In(16), "stop": In(1),
             "bus": Out(AxiReadPort(config.bus_width)),
-            "queue": Out(stream.Signature(unsigned(config.bus_width))).array(QUEUES),
+            "queue": Out(stream.Signature(CommandBeat(config))).array(engines),
             "view": Out(SemaphoreView(config)), "signal": Out(stream.Signature(SemaphoreAdd())),
-            "complete": In(QUEUES),
-            "failed": In(QUEUES), "failed_index": In(32).array(QUEUES),
-            "failed_report": In(FaultReport()).array(QUEUES),
+            "complete": In(engines),
+            "failed": In(engines), "failed_index": In(32).array(engines),
+            "failed_report": In(FaultReport()).array(engines),
             "halt": Out(1), "active": Out(1), "quiet": Out(1),
             "head": Out(16), "issued": Out(32), "completed": Out(32),
             "fault": Out(FaultReport()), "fault_engine": Out(3), "fault_index": Out(32),
@@ -112,10 +117,11 @@ class Ring(wiring.Component):
         ]
 
         # Progress and completion.
-        outstanding = Signal(range(QUEUES * (cfg.engine_queue_slots + 8)))
-        finished = Signal(range(QUEUES + 1))
+        engines = len(self._engines)
+        outstanding = Signal(range(engines * (cfg.engine_queue_slots + 8)))
+        finished = Signal(range(engines + 1))
         m.d.comb += [
-            finished.eq(sum(self.complete[n] for n in range(QUEUES))),
+            finished.eq(sum(self.complete[n] for n in range(engines))),
             decoder.drained.eq(outstanding == 0),
             self.active.eq(~faulted & ((((self.tail ^ self.head) & mask) != 0) | decoder.busy
                                        | (outstanding != 0))),
@@ -135,24 +141,23 @@ class Ring(wiring.Component):
         slot = Signal(58)
         m.d.comb += slot.eq(self.base + self.head)
         with m.If(~faulted):
-            for n in range(QUEUES):
-                with m.If(self.failed[n]):
-                    m.d.comb += self.irq_fault.eq(1)
+            with m.If(self.failed.any()):
+                m.d.comb += self.irq_fault.eq(1)
             with m.If(decoder.fault):
                 m.d.comb += self.irq_fault.eq(1)
                 m.d.sync += [
                     cause.eq(decoder.fault_cause), self.fault_engine.eq(Engine.CONTROL),
                     self.fault_index.eq(self.issued), fault.info.eq(decoder.fault_info),
-                    fault.address.eq(0),
+                    fault.address.eq(0), fault.row.eq(0),
                 ]
                 with m.If(decoder.fault_cause == FaultCause.FETCH):
                     shift = cfg.bus_bytes.bit_length() - 1
                     m.d.sync += fault.address.eq(Cat(
                         Const(0, shift), decoder.fault_offset, slot))
-            for n in reversed(range(QUEUES)):
+            for n, engine in reversed(list(enumerate(self._engines))):
                 with m.If(self.failed[n]):
                     m.d.sync += [
                         fault.eq(self.failed_report[n]), cause.eq(self.failed_report[n].cause),
-                        self.fault_engine.eq(n), self.fault_index.eq(self.failed_index[n]),
+                        self.fault_engine.eq(engine), self.fault_index.eq(self.failed_index[n]),
                     ]
         return m

@@ -7,8 +7,8 @@ from amaranth.lib.wiring import In, Out
 from ..params import XpuConfig
 from . import formats
 
-__all__ = ["Activity", "Completion", "EnginePort", "FaultReport", "IssuedCommand", "SemaphoreAdd",
-           "SemaphoreView", "command_layout"]
+__all__ = ["Activity", "CommandBeat", "Completion", "EnginePort", "FaultReport", "IssuedCommand",
+           "SemaphoreAdd", "SemaphoreView", "command_layout"]
 
 
 def command_layout(fmt):
@@ -30,6 +30,13 @@ class Activity(enum.Enum, shape=3):
     MEMORY = 3          #: waits for GM, or the tensor unit for weights
     BANK_CONFLICT = 4   #: waits for a scratchpad bank
     OUTPUT = 5          #: waits for its output side (accumulators being drained, write responses)
+
+
+class CommandBeat(data.StructLayout):
+    """Part of a command on its way to a queue. Fields: ``data``; ``last`` (of its command)."""
+
+    def __init__(self, config: XpuConfig):
+        super().__init__({"data": unsigned(config.bus_width), "last": unsigned(1)})
 
 
 class IssuedCommand(data.StructLayout):

@@ -9,7 +9,7 @@ VERSION = 0x0000_0100   #: 0.1.0: major 31:16, minor 15:8, patch 7:0
 
 MAX_RINGS = 8
 MAX_SEMAPHORES = 256
-PERF_ENGINES = 4        #: LOAD, STORE, TENSOR, SIMD, numbered as ``Engine``
+PERF_ENGINES = 8        #: numbered as ``Engine``
 
 
 def _ro(name, doc, lsb=0, width=32):
@@ -27,6 +27,11 @@ def _value(name, offset, doc, field=None, **kwargs):
 
 def _ring(name, offset, doc, *fields):
     return Register(name=f"ring_{name}", offset=0x400 + offset, doc=doc, fields=fields,
+                    count=MAX_RINGS, stride=0x40)
+
+
+def _window(name, offset, doc, *fields):
+    return Register(name=f"window_{name}", offset=0x600 + offset, doc=doc, fields=fields,
                     count=MAX_RINGS, stride=0x40)
 
 
@@ -60,9 +65,9 @@ CLUSTER = RegisterBlock(name="cluster", doc="Control and status of a compute clu
     _value("perf_cycles", 0x080, "Cycles in which a ring was active: from the doorbell on, until "
                                  "its last command is complete. Counts modulo 2**32, like all "
                                  "performance counters, and only in those cycles."),
-    _value("bytes_read_low", 0x084, "Payload bytes the load engine has read from GM, bits 31:0."),
+    _value("bytes_read_low", 0x084, "Payload bytes the DMA engines have read from GM, bits 31:0."),
     _value("bytes_read_high", 0x088, "Bits 63:32."),
-    _value("bytes_written_low", 0x08C, "Payload bytes the store engine has written to GM, bits "
+    _value("bytes_written_low", 0x08C, "Payload bytes the DMA engines have written to GM, bits "
                                        "31:0."),
     _value("bytes_written_high", 0x090, "Bits 63:32."),
     *(_value(f"perf_{name}", 0x100 + 0x20 * n, f"Active cycles per engine: {doc}",
@@ -85,7 +90,7 @@ CLUSTER = RegisterBlock(name="cluster", doc="Control and status of a compute clu
            count=PERF_ENGINES),
     _value("sm_stalls", 0x280, "Active cycles in which a scratchpad requester was held back by "
                                "another: 0 activations, 1 weights and parameters, 2 tensor output, "
-                               "3 load, 4 store.", count=8),
+                               "then the DMA engines' ports.", count=8),
     _ring("base_low", 0x00, "Ring memory in GM, 64-byte aligned. Write while the ring is idle.",
           _rw("value", "Address bits 31:0.")),
     _ring("base_high", 0x04, "Ring memory in GM.", _rw("value", "Address bits 63:32.")),
@@ -105,5 +110,33 @@ CLUSTER = RegisterBlock(name="cluster", doc="Control and status of a compute clu
     _ring("fault_address_low", 0x24, "Address the fault is about.", _ro("value", "Bits 31:0.")),
     _ring("fault_address_high", 0x28, "Address.", _ro("value", "Bits 63:32.")),
     _ring("fault_info", 0x2C, "More about the fault, see FaultCause.", _ro("value", "Value.")),
+    _ring("fault_row", 0x30, "DMA: number of the row that failed within its command, loop 1 "
+                             "running fastest; else 0.", _ro("value", "Row.")),
+    _ring("control", 0x34, "Control of the ring.",
+          Field(name="reset", lsb=0, access=Access.PULSE,
+                doc="Give up the ring's commands, recover the engines that execute them, then "
+                    "reset head, tail, issued, completed and fault; the ring works again. Other "
+                    "rings, the semaphores and the ring's base, size and windows are left "
+                    "alone."),
+          _ro("resetting", "Such a reset is under way.", lsb=1, width=1)),
+    _window("gm0_first", 0x00, "First window onto GM: pages of 4 KiB, both ends inclusive.",
+            _rw("page", "Number of the page.")),
+    _window("gm0_last", 0x04, "First window onto GM.",
+            _rw("page", "Number of the page.", init=0xFFFF_FFFF)),
+    _window("gm1_first", 0x08, "Second window onto GM.", _rw("page", "Number of the page.")),
+    _window("gm1_last", 0x0C, "Second window onto GM.", _rw("page", "Number of the page.")),
+    _window("sm_first", 0x10, "Window onto SM: lines of 64 bytes, both ends inclusive.",
+            _rw("line", "Number of the line.", width=18)),
+    _window("sm_last", 0x14, "Window onto SM.",
+            _rw("line", "Number of the line.", width=18, init=(1 << 18) - 1)),
+    _window("semaphores", 0x18, "Semaphores the ring may use, both ends inclusive.",
+            _rw("first", "Number.", width=8), _rw("last", "Number.", lsb=8, width=8, init=255)),
+    _window("permissions", 0x1C, "What the ring may do within its windows. Commands are fetched as "
+                                 "reads of GM.",
+            *(_rw(name, doc, lsb=n, width=1, init=init) for n, (name, doc, init) in enumerate((
+                ("gm0_read", "Read GM in window 0.", 1), ("gm0_write", "Write it.", 1),
+                ("gm1_read", "Read GM in window 1.", 0), ("gm1_write", "Write it.", 0),
+                ("sm_read", "Read SM.", 1), ("sm_write", "Write it.", 1),
+                ("wait", "Wait for semaphores.", 1), ("signal", "Add to them.", 1))))),
     _value("semaphore", 0x800, "Values of the semaphores.", count=MAX_SEMAPHORES),
 ))
