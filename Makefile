@@ -6,7 +6,7 @@ WAVES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all sim check verilog bench generate clean distclean
+.PHONY: help setup demo test test-all sim formal check verilog bench generate clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test-all: setup ## Run the slow tests as well
 
 sim: setup ## RTL regression under Verilator: all of tb/, or TB=dma; WAVES=1 writes an FST
 	$(PY) tb/run.py $(TB) $(if $(WAVES),--waves) $(ARGS)
+
+formal: setup ## Prove properties of the blocks (ARGS="port_mux --slow" chooses)
+	$(PY) tb/formal/run.py $(ARGS)
 
 check: setup ## Lint, stale generated files, emit and lint every configuration
 	$(PY) tools/check.py

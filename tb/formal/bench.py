@@ -1,0 +1,126 @@
+"""A design under proof: components with free inputs, properties, and a view into them."""
+
+from amaranth import Const, Elaboratable, Module, Signal
+from amaranth.back import rtlil
+from amaranth.hdl import Assert, Assume, Fragment, MemoryInstance
+from amaranth.lib import data
+from amaranth.lib.wiring import In
+
+__all__ = ["Bench", "Inside"]
+
+
+class _Elaborated(Elaboratable):
+    """A fragment in the place of its component."""
+
+    def __init__(self, fragment):
+        self._fragment = fragment
+
+    def elaborate(self, platform):
+        return self._fragment
+
+
+class Inside:
+    """The insides of an elaborated component, for helper invariants and reference state.
+
+    Only ever read; the component is proved as it is. A name that is gone or ambiguous raises
+    ``LookupError``.
+    """
+
+    def __init__(self, fragment, label):
+        self._fragment, self._label = fragment, label
+        self._views = 0
+
+    def _find(self, path):
+        *folders, name = path.split("/")
+        fragment = self._fragment
+        for folder in folders:
+            found = [sub for sub, sub_name, *_ in fragment.subfragments if sub_name == folder]
+            if len(found) != 1:
+                names = sorted(str(sub_name) for _, sub_name, *_ in fragment.subfragments)
+                raise LookupError(f"{self._label}: no part {folder!r} of {path!r} among {names}")
+            [fragment] = found
+        return fragment, name
+
+    def __getitem__(self, path):
+        """The signal at ``part/part/name``."""
+        fragment, name = self._find(path)
+        found = {}
+        for statements in fragment.statements.values():
+            for statement in statements:
+                for signal in [*statement._lhs_signals(), *statement._rhs_signals()]:
+                    if signal.name == name:
+                        found[id(signal)] = signal
+        if len(found) != 1:
+            raise LookupError(f"{self._label}: {len(found)} signals are called {path!r}")
+        return next(iter(found.values()))
+
+    def view(self, path, layout):
+        """The signal at ``path`` with the fields of its layout."""
+        return data.View(data.Layout.cast(layout), self[path])
+
+    def memory(self, path, address):
+        """The row at ``address`` of the memory at ``part/part/name``, read in the same cycle."""
+        fragment, _ = self._find(path + "/")
+        if not isinstance(fragment, MemoryInstance):
+            raise LookupError(f"{self._label}: {path!r} is no memory")
+        depth, width = fragment._data.depth, len(fragment._write_ports[0]._data)
+        self._views += 1
+        row = Signal(width, name=f"view_{self._views}")
+        at = Signal(range(depth), name=f"view_{self._views}_address")
+        fragment.read_port(domain="comb", addr=at, data=row, en=Const(1), transparent_for=())
+        return row, at.eq(address)
+
+
+class Bench:
+    """Collects components, free inputs, assumptions and assertions, and writes them as RTLIL.
+
+    Whatever no statement drives is free in every cycle, the reset included, so a property has to
+    survive a reset at any moment. Checkers are reset together with what they check.
+
+    Members
+    -------
+    m : Module
+        Reference state and glue.
+    """
+
+    def __init__(self):
+        self.m = Module()
+        self._ports = []
+        self._names = set()
+
+    def free(self, name, shape=1):
+        """An input that may have any value in each cycle."""
+        signal = Signal(shape, name=name)
+        self._ports.append(getattr(signal, "as_value", lambda: signal)())
+        return signal
+
+    def constant(self, name, shape=1):
+        """An input that has any value, the same until the next reset."""
+        signal = self.free(name, shape)
+        known = Signal(name=f"{name}_known")
+        before = Signal(shape, name=f"{name}_before")
+        self.m.d.sync += [known.eq(1), before.eq(signal)]
+        self.assume(~known | (signal == before))
+        return signal
+
+    def add(self, name, component):
+        """Add a component; its inputs are free unless driven. Returns its ``Inside``."""
+        fragment = Fragment.get(component, None)
+        self.m.submodules[name] = _Elaborated(fragment)
+        signature = getattr(component, "signature", None)
+        for _, member, port in signature.flatten(component) if signature is not None else ():
+            value = getattr(port, "as_value", lambda port=port: port)()
+            if member.flow is In and isinstance(value, Signal) and len(value):
+                self._ports.append(value)
+        return Inside(fragment, name)
+
+    def invariant(self, condition):
+        """Must hold in every cycle."""
+        self.m.d.comb += Assert(condition, src_loc_at=1)
+
+    def assume(self, condition):
+        """Holds in every cycle: a duty of the surroundings."""
+        self.m.d.comb += Assume(condition, src_loc_at=1)
+
+    def emit(self):
+        return rtlil.convert(self.m, name="top", ports=self._ports)
