@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from support.command_faults import fault_of
 from support.command_rig import CommandRig, encode
 from xpu_rtl.command.formats import GEMM, HEADER, Engine, FaultCause, Opcode
 from xpu_rtl.configs import get_config
@@ -40,19 +41,6 @@ MALFORMED = [
     (FaultCause.BAD_SEMAPHORE, HEADER.lsb["signal1_semaphore"],
      encode(Opcode.DMA_STORE, signal1_semaphore=16)),
 ]
-
-
-async def fault_of(ctx, rig, ring=0):
-    read = rig.registers.read
-    state = await read(ctx, "ring_fault", ring)
-    return {
-        "cause": FaultCause(state["cause"]), "engine": Engine(state["engine"]),
-        "index": await read(ctx, "ring_fault_index", ring),
-        "address": await read(ctx, "ring_fault_address_low", ring)
-        | await read(ctx, "ring_fault_address_high", ring) << 32,
-        "info": await read(ctx, "ring_fault_info", ring),
-        "row": await read(ctx, "ring_fault_row", ring),
-    }
 
 
 ONE_STREAM = dataclasses.replace(TINY, dma_streams=1)

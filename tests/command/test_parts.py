@@ -8,6 +8,7 @@ import pytest
 from amaranth.sim import Simulator
 
 from support.command_rig import encode
+from support.command_windows import OPEN
 from support.fetch_memory import FetchMemory
 from support.streams import assert_valid_without_ready, run_stream
 from xpu_rtl.command.beat_fifo import BeatFifo
@@ -240,6 +241,7 @@ def test_fetcher_bursts(config, log2_slots, base):
 
     async def host(ctx):
         nonlocal tail
+        ctx.set(dut.windows, OPEN)
         ctx.set(dut.base, base >> 6)
         ctx.set(dut.mask, slots - 1)
         while tail < total:

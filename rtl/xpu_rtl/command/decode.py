@@ -4,11 +4,14 @@ from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..address_map import Space
 from ..params import XpuConfig
 from .engines import STREAMS, engine_formats, queue_of
+from .fetch import REFUSED
 from .formats import DMA_COPY, DMA_ND, FENCE, GEMM, HEADER, NOP, FaultCause, Opcode
 from .types import CommandBeat, SemaphoreAdd, SemaphoreView
 from .waits import HeaderWaits
+from .windows import RingWindows, semaphore_allowed
 
 __all__ = ["Decoder"]
 
@@ -16,6 +19,8 @@ __all__ = ["Decoder"]
 LEGAL = {opcode: fmt for fmt in (NOP, FENCE, DMA_COPY, DMA_ND, GEMM) for opcode in fmt.opcodes}
 #: Opcodes executed here.
 OWN = (*NOP.opcodes, *FENCE.opcodes)
+#: Added to the space in the info of a PROTECTION that is about a write or a signal.
+WRITE = 16
 #: Semaphore fields checked here, the lowest bit first. Those of a body are the engine's to check.
 CHECKED = ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_semaphore")
 
@@ -23,12 +28,14 @@ CHECKED = ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_s
 class _Beat(data.StructLayout):
     """A beat after the first stage. Fields: ``data``; ``offset`` (beats since the start of its
     slot); ``header`` (of a command's first slot); ``end_of_slot``, ``end`` (of its command);
-    ``target`` (one bit per queue); ``fence``; ``cause``, ``info`` (why it is refused)."""
+    ``target`` (one bit per queue); ``fence``; ``cause``, ``info``, ``number`` (why it is refused;
+    the semaphore)."""
 
     def __init__(self, config, queues):
         super().__init__({
             "data": config.bus_width, "offset": range(config.slot_beats), "header": 1,
             "end_of_slot": 1, "end": 1, "target": queues, "fence": 1, "cause": 4, "info": 8,
+            "number": 8,
         })
 
 
@@ -36,9 +43,10 @@ class Decoder(wiring.Component):
     """Check commands, pass those of engines to their queues, and execute NOP and FENCE.
 
     The first fault found ends decoding. It is reported when every earlier command is complete, so
-    that exactly those have been executed; checks in this order: bus error, opcode, slot count,
-    stream, reserved header bits, semaphores of the header from the lowest bit up. ``info`` is RRESP
-    for a bus error and the bit position of the offending field for BAD_FIELD and BAD_SEMAPHORE.
+    that exactly those have been executed; checks in this order: bus error or refused fetch, opcode,
+    slot count, stream, reserved header bits, semaphores of the header from the lowest bit up, then
+    the same against the ring's window. ``info`` is RRESP for a bus error, the bit position of the
+    offending field for BAD_FIELD and BAD_SEMAPHORE, and as ``FaultCause`` says for PROTECTION.
 
     NOP waits for its semaphores, adds its signals and ends, holding up later commands meanwhile.
     FENCE ignores both.
@@ -51,7 +59,9 @@ class Decoder(wiring.Component):
     Members
     -------
     beats : In(stream.Signature(unsigned(config.bus_width + 2)))
-        Slots in order, with RRESP above the data.
+        Slots in order, with RRESP or ``REFUSED`` above the data.
+    windows : In(RingWindows())
+        Semaphores that may be named.
     queue : Out(stream.Signature(CommandBeat(config))).array(queues)
         Beats of the commands of the engines, in the order of ``engine_formats``. The command's
         index replaces its tag.
@@ -71,8 +81,9 @@ class Decoder(wiring.Component):
         Within a command, executing one, or about to report a fault.
     completed, sequence, interrupt : Out(1), Out(32), Out(1)
         Pulse: a FENCE is complete; its sequence and interrupt bit.
-    fault, fault_cause, fault_info, fault_offset : Out
-        Level: the command number ``issued`` is refused; cause, info, and the beat of its slot.
+    fault, fault_cause, fault_info, fault_number, fault_offset : Out
+        Level: the command number ``issued`` is refused; cause, info, offending semaphore of a
+        PROTECTION, and the beat of its slot.
 
     Timing
     ------
@@ -91,13 +102,14 @@ class Decoder(wiring.Component):
         self._queues = len(engine_formats(config))
         super().__init__({
             "beats": In(stream.Signature(unsigned(config.bus_width + 2))),
+            "windows": In(RingWindows()),
             "queue": Out(stream.Signature(CommandBeat(config))).array(self._queues),
             "halt": In(1), "drained": In(1),
             "view": Out(SemaphoreView(config)), "signal": Out(stream.Signature(SemaphoreAdd())),
             "queued": Out(1), "slot_done": Out(1), "issued": Out(32), "busy": Out(1),
             "completed": Out(1), "sequence": Out(32), "interrupt": Out(1),
             "fault": Out(1), "fault_cause": Out(4), "fault_info": Out(8),
-            "fault_offset": Out(range(config.slot_beats)),
+            "fault_number": Out(8), "fault_offset": Out(range(config.slot_beats)),
         })
 
     def _field(self, name, fmt=HEADER):
@@ -145,6 +157,15 @@ class Decoder(wiring.Component):
                      left_now.eq(left), target_now.eq(target), fence_now.eq(fence)]
 
         # Later assignments win, so the checks stand in ascending order of precedence.
+        number = Signal(8)
+        for name in reversed(CHECKED):
+            position, bits = self._field(name)
+            signal = name.startswith("signal")
+            allowed = Signal(name=f"{name}_allowed")
+            m.d.comb += allowed.eq(semaphore_allowed(self.windows, beat[bits], signal=signal))
+            with m.If(header & (offset == position) & ~allowed):
+                m.d.comb += [cause.eq(FaultCause.PROTECTION), number.eq(beat[bits]),
+                             info.eq(Space.SEMAPHORE + (WRITE if signal else 0))]
         if self._config.semaphores < 256:
             for name in reversed(CHECKED):
                 position, bits = self._field(name)
@@ -170,6 +191,8 @@ class Decoder(wiring.Component):
                             m.d.comb += [cause.eq(FaultCause.BAD_SLOTS), info.eq(0)]
                 with m.Default():
                     m.d.comb += [cause.eq(FaultCause.BAD_OPCODE), info.eq(0)]
+        with m.If(resp == REFUSED):
+            m.d.comb += [cause.eq(FaultCause.PROTECTION), info.eq(Space.GM)]
         with m.If(resp[1]):
             m.d.comb += [cause.eq(FaultCause.FETCH), info.eq(resp)]
 
@@ -179,6 +202,7 @@ class Decoder(wiring.Component):
             s1.data.eq(beat), s1.offset.eq(offset), s1.header.eq(header),
             s1.end_of_slot.eq(end_of_slot), s1.end.eq(end_of_slot & (left_now == 0)),
             s1.target.eq(target_now), s1.fence.eq(fence_now), s1.cause.eq(cause), s1.info.eq(info),
+            s1.number.eq(number),
         ]
         with m.If(end_of_slot):
             m.d.sync += header.eq(left_now == 0)
@@ -218,7 +242,7 @@ class Decoder(wiring.Component):
             self.signal.p.amount.eq(Mux(second, held["signal1_add"], held["signal0_add"])),
             self.sequence.eq(held["sequence"]), self.interrupt.eq(held["interrupt"]),
             self.fault_cause.eq(s1.cause), self.fault_info.eq(s1.info),
-            self.fault_offset.eq(s1.offset),
+            self.fault_number.eq(s1.number), self.fault_offset.eq(s1.offset),
         ]
 
         passed_on = Signal(cfg.bus_width)

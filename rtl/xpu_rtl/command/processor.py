@@ -162,7 +162,7 @@ class CommandProcessor(wiring.Component):
             wiring.connect(m, arbiter.bus, flipped(self.fetch))
 
         for r, (ring, row) in enumerate(zip(rings, queues, strict=True)):
-            m.d.comb += ring.stop.eq(reset.abort)
+            m.d.comb += [ring.stop.eq(reset.abort), ring.windows.eq(windows[r])]
             for n, (queue, dispatch) in enumerate(zip(row, dispatches, strict=True)):
                 connect_stream(m, ring.queue[n], queue.i)
                 connect_stream(m, queue.o, dispatch.heads[r])

@@ -4,6 +4,7 @@ from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..address_map import Space
 from ..common.axi import AxiReadPort
 from ..params import XpuConfig
 from .beat_fifo import BeatFifo
@@ -12,6 +13,7 @@ from .engines import engine_formats
 from .fetch import RingFetcher
 from .formats import Engine, FaultCause
 from .types import CommandBeat, FaultReport, SemaphoreAdd, SemaphoreView
+from .windows import RingWindows
 
 __all__ = ["Ring"]
 
@@ -31,6 +33,8 @@ class Ring(wiring.Component):
     -------
     base, log2_slots, tail : In(58), In(5), In(16)
         Registers: first slot in units of 64 bytes, size, doorbell.
+    windows : In(RingWindows())
+        What the ring may use.
     stop : In(1)
         Begin nothing more (reset is under way).
     bus : Out(AxiReadPort(config.bus_width))
@@ -73,6 +77,7 @@ class Ring(wiring.Component):
         engines = len(self._engines)
         super().__init__({
             "base": In(58), "log2_slots": In(5), "tail": In(16), "stop": In(1),
+            "windows": In(RingWindows()),
             "bus": Out(AxiReadPort(config.bus_width)),
             "queue": Out(stream.Signature(CommandBeat(config))).array(engines),
             "view": Out(SemaphoreView(config)), "signal": Out(stream.Signature(SemaphoreAdd())),
@@ -111,6 +116,7 @@ class Ring(wiring.Component):
         m.d.comb += [
             faulted.eq(self.fault.cause != 0), self.halt.eq(faulted | self.stop),
             fetcher.base.eq(self.base), fetcher.mask.eq(mask), fetcher.tail.eq(self.tail),
+            fetcher.windows.eq(self.windows), decoder.windows.eq(self.windows),
             fetcher.slot_done.eq(decoder.slot_done), fetcher.stop.eq(self.halt),
             self.quiet.eq(fetcher.quiet), decoder.halt.eq(self.halt),
             self.issued.eq(decoder.issued),
@@ -139,7 +145,14 @@ class Ring(wiring.Component):
         cause = Signal(4)
         m.d.comb += [self.fault.eq(fault), self.fault.cause.eq(cause)]
         slot = Signal(58)
-        m.d.comb += slot.eq(self.base + self.head)
+        refused, fetching = Signal(), Signal()     # fault with a semaphore, with an address in GM
+        m.d.comb += [
+            slot.eq(self.base + self.head),
+            refused.eq((decoder.fault_cause == FaultCause.PROTECTION)
+                       & (decoder.fault_info != Space.GM)),
+            fetching.eq((decoder.fault_cause == FaultCause.FETCH)
+                        | ((decoder.fault_cause == FaultCause.PROTECTION) & ~refused)),
+        ]
         with m.If(~faulted):
             with m.If(self.failed.any()):
                 m.d.comb += self.irq_fault.eq(1)
@@ -150,7 +163,9 @@ class Ring(wiring.Component):
                     self.fault_index.eq(self.issued), fault.info.eq(decoder.fault_info),
                     fault.address.eq(0), fault.row.eq(0),
                 ]
-                with m.If(decoder.fault_cause == FaultCause.FETCH):
+                with m.If(refused):
+                    m.d.sync += fault.address.eq(decoder.fault_number)
+                with m.If(fetching):
                     shift = cfg.bus_bytes.bit_length() - 1
                     m.d.sync += fault.address.eq(Cat(
                         Const(0, shift), decoder.fault_offset, slot))
