@@ -1,6 +1,6 @@
 """Commands as the driver builds them. Every position and width comes from the formats."""
 
-from xpu_rtl.command.formats import ALL_FORMATS, HEADER, SLOT_BYTES, Opcode
+from xpu_rtl.command.formats import ALL_FORMATS, HEADER, SLOT_BYTES, Engine, Opcode
 
 __all__ = ["Command", "decode", "format_of"]
 
@@ -10,6 +10,10 @@ _WIDE = {opcode: {name[:-4] for name in fmt.lsb
          for opcode, fmt in _FORMATS.items()}
 _NAMES = {opcode: {field.name for part in (HEADER, fmt) for field in part.fields}
           for opcode, fmt in _FORMATS.items()}
+
+_LOADS, _STORES = (Engine.LOAD, Engine.LOAD1), (Engine.STORE, Engine.STORE1)
+_ENGINES = {Opcode.DMA_LOAD: _LOADS, Opcode.DMA_LOAD_ND: _LOADS, Opcode.DMA_STORE: _STORES,
+            Opcode.DMA_STORE_ND: _STORES, Opcode.GEMM: (Engine.TENSOR,)}
 
 
 def format_of(opcode):
@@ -49,6 +53,12 @@ class Command:
     @property
     def format(self):
         return _FORMATS[self.opcode]
+
+    @property
+    def engine(self):
+        """``Engine`` that executes it."""
+        engines = _ENGINES.get(self.opcode, (Engine.CONTROL,))
+        return engines[min(self["stream"], len(engines) - 1)]
 
     @property
     def slots(self):

@@ -51,12 +51,18 @@ class DeviceFault(XpuError):
         The command, if the driver knows it.
     address, info : int
         More about it, as ``FaultCause`` says.
+    row : int
+        Row of a DMA command, in the order of execution.
+    indices : dict of int
+        Its loop indices by number of the loop, of the loops with more than one iteration.
     """
 
-    def __init__(self, message, *, cause, engine, index, command, address, info):
+    def __init__(self, message, *, cause, engine, index, command, address, info, row=0,
+                 indices=None):
         super().__init__(message)
         self.cause, self.engine, self.index = cause, engine, index
         self.command, self.address, self.info = command, address, info
+        self.row, self.indices = row, indices or {}
 
 
 class HangError(XpuError):

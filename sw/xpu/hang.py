@@ -4,25 +4,24 @@ from xpu_rtl.command.formats import Engine, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 
 from .errors import HangError
-from .platforms import ENGINES
+from .platforms import engine_names
 
 __all__ = ["hang_error"]
 
+_PROGRESS = (("progress_semaphore", "progress_value"),)
 #: Semaphores a command may wait for itself: (number, threshold) fields.
 _INNER_WAITS = {
-    Opcode.DMA_STORE: (("progress_semaphore", "progress_value"),),
-    Opcode.DMA_LOAD: (),
+    Opcode.DMA_STORE: _PROGRESS, Opcode.DMA_STORE_ND: _PROGRESS,
+    Opcode.DMA_LOAD: (), Opcode.DMA_LOAD_ND: (),
     Opcode.GEMM: (("a_semaphore", "a_value"), ("b_semaphore", "b_value")),
 }
 _HEADER_WAITS = (("wait0_semaphore", "wait0_value"), ("wait1_semaphore", "wait1_value"))
-_ENGINES = {Opcode.DMA_LOAD: Engine.LOAD, Opcode.DMA_STORE: Engine.STORE,
-            Opcode.GEMM: Engine.TENSOR}
 
 
 def hang_error(work, cycles):
     """Return a ``HangError`` that describes the state of every engine."""
     states, lines = {}, []
-    for name in ENGINES:
+    for name in engine_names(work.platform.config):
         states[name], text = _engine(work, Engine[name.upper()])
         lines.append(f"\n  {name}: {text}")
     lines.append(f"\n  control: {_control(work)}")
@@ -40,7 +39,7 @@ def _engine(work, engine):
     from xpu_rtl.command.types import Activity
 
     def mine(command):
-        return _ENGINES.get(command.opcode) is engine
+        return command.engine is engine
 
     read, ring = work.read, work.ring
     register = CLUSTER["engine_state"].unpack(read("engine_state", engine))

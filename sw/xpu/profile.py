@@ -5,7 +5,7 @@ import numpy as np
 from xpu_rtl.command.formats import Engine
 from xpu_rtl.csr.maps import CLUSTER
 
-from .platforms import ENGINES
+from .platforms import engine_names
 
 __all__ = ["CAUSES", "Counters", "Profile"]
 
@@ -28,7 +28,7 @@ class Counters:
         for name in ("bytes_read", "bytes_written"):
             self._addresses[name] = (CLUSTER[f"{name}_low"].address(), 64)
         if platform.timed:
-            for engine in ENGINES:
+            for engine in engine_names(platform.config):
                 number = Engine[engine.upper()]
                 for cause in ("busy", *CAUSES):
                     register = CLUSTER[f"perf_{cause}"]
@@ -71,7 +71,7 @@ class Profile:
     utilization : float
         ``macs`` / (peak macs per cycle * ``cycles``).
     bytes_read, bytes_written : int
-        Payload between global memory and scratchpad.
+        Payload the DMA engines have read from and written to global memory.
     bus_utilization : float
         The larger of the two / (bus bytes * ``cycles``).
     busy : dict
@@ -93,8 +93,9 @@ class Profile:
         self.cycles = self.utilization = self.bus_utilization = None
         self.macs = self.bytes_read = self.bytes_written = 0
         self.seconds = 0.0
-        self.busy = dict.fromkeys(ENGINES)
-        self.stalls = {engine: dict.fromkeys(CAUSES) for engine in ENGINES}
+        engines = engine_names(config)
+        self.busy = dict.fromkeys(engines)
+        self.stalls = {engine: dict.fromkeys(CAUSES) for engine in engines}
         self.events = []
         self._macs = {}
 
@@ -131,7 +132,7 @@ class Profile:
         if not timed:
             return
         self.cycles = values["cycles"]
-        for engine in ENGINES:
+        for engine in self.busy:
             self.busy[engine] = values[engine, "busy"]
             self.stalls[engine] = {cause: values[engine, cause] for cause in CAUSES}
         if self.cycles:

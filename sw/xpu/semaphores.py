@@ -2,6 +2,8 @@
 
 from xpu_rtl.command.formats import Opcode
 
+from .dma import rows_of
+
 __all__ = ["Semaphores"]
 
 
@@ -53,8 +55,8 @@ class Semaphores:
             return
         for n in (0, 1):
             yield command[f"signal{n}_semaphore"], command[f"signal{n}_add"]
-        if command.opcode is Opcode.DMA_LOAD:
-            yield command["progress_semaphore"], command["rows"]
+        if command.opcode in (Opcode.DMA_LOAD, Opcode.DMA_LOAD_ND):
+            yield command["progress_semaphore"], rows_of(command)
         elif command.opcode is Opcode.GEMM:
             yield command["release_semaphore"], 1
             if not command["hold"]:

@@ -6,9 +6,10 @@ from xpu_rtl.command.formats import Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 
 from .commands import Command
+from .dma import DMA_OPCODES, row_indices
 from .errors import DeviceFault, XpuError
 from .hang import hang_error
-from .platforms import ENGINES
+from .platforms import engine_names
 from .ring import Operation, Ring
 from .semaphores import Semaphores
 
@@ -127,7 +128,8 @@ class Work:
         """Registers of which one changes while anything moves."""
         return (self.ring.read("completed"), self.ring.read("head"), self.ring.read("issued"),
                 self.read("bytes_read_low"), self.read("bytes_written_low"),
-                *(self.read("engine_index", Engine[name.upper()]) for name in ENGINES))
+                *(self.read("engine_index", Engine[name.upper()])
+                  for name in engine_names(self.platform.config)))
 
     def _poll(self):
         """Take note of completions and faults; feed the ring."""
@@ -158,7 +160,7 @@ class Work:
             "cause": FaultCause(fault["cause"]), "engine": Engine(fault["engine"]),
             "index": index, "command": self.ring.lookup(index),
             "address": read("fault_address_high") << 32 | read("fault_address_low"),
-            "info": read("fault_info"),
+            "info": read("fault_info"), "row": read("fault_row"),
         }
         self._fault["lost"] = self._lose(f"command {index} failed with "
                                          f"{self._fault['cause'].name}")
@@ -176,11 +178,12 @@ class Work:
             return
         values = dict(self._fault)
         lost = values.pop("lost")
+        values["indices"], where = _place(values["command"], values["row"])
         raise DeviceFault(
             f"{values['cause'].name} in engine {values['engine'].name}: command {values['index']} "
-            f"({values['command'] or 'unknown'}) failed, address {values['address']:#x}, info "
-            f"{values['info']:#x}; {lost} queued operation{'s are' if lost != 1 else ' is'} lost, "
-            f"this one included; dev.reset() restores service", **values)
+            f"({values['command'] or 'unknown'}) failed{where}, address {values['address']:#x}, "
+            f"info {values['info']:#x}; {lost} queued operation{'s are' if lost != 1 else ' is'} "
+            f"lost, this one included; dev.reset() restores service", **values)
 
     @property
     def faulted(self):
@@ -213,3 +216,12 @@ class Work:
             self.platform.run(64)
             cycles += 64
         return True
+
+
+def _place(command, row):
+    """Return the loop indices of a DMA command's row, and the row in words."""
+    if command is None or command.opcode not in DMA_OPCODES:
+        return {}, f" at row {row}" if row else ""
+    indices = row_indices(command, row)
+    text = ", ".join(f"i{n}={index}" for n, index in indices.items())
+    return indices, f" at row {row}" + (f" = ({text})" if text else "")

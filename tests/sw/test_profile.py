@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 import xpu
-from xpu.platforms import ENGINES, TraceEvent
+from xpu.platforms import TraceEvent, engine_names
 from xpu.platforms.model import ModelPlatform
 from xpu.profile import CAUSES, Profile
+from xpu_rtl.configs import get_config
 from xpu_rtl.csr.maps import CLUSTER
 
 
@@ -23,9 +24,14 @@ def test_the_model_has_no_time(dev):
     assert p.bytes_read == 8 * 12 + 12 * 4 + 3 * 7 + 7 * 5
     assert p.bytes_written == 4 * (8 * 4 + 3 * 5)
     assert p.cycles is p.utilization is p.bus_utilization is None
-    assert p.busy == dict.fromkeys(ENGINES)
-    assert p.stalls == {engine: dict.fromkeys(CAUSES) for engine in ENGINES}
+    assert p.busy == dict.fromkeys(engine_names(dev.config))
+    assert p.stalls == {engine: dict.fromkeys(CAUSES) for engine in p.busy}
     assert p.events == []
+
+
+def test_engines_are_those_of_the_configuration():
+    assert engine_names(get_config("ecp5")) == ("load", "store", "tensor")
+    assert engine_names(get_config("slice")) == ("load", "store", "tensor", "load1", "store1")
 
 
 def test_an_exception_inside_is_not_masked(dev):
@@ -83,7 +89,7 @@ def test_figures_add_up_across_a_wrap_of_the_counters():
         assert p.cycles == dev.platform.cycle_count - start == 50
         assert p.utilization == pytest.approx(5 * 8 * 4 * 12 / 16 / 50)
         assert p.bus_utilization == pytest.approx(max(p.bytes_read, p.bytes_written) / 4 / 50)
-        for engine in ENGINES:
+        for engine in engine_names(dev.config):
             assert p.busy[engine] == 20
             assert p.stalls[engine]["semaphore"] == 15
             assert p.busy[engine] + sum(p.stalls[engine].values()) == p.cycles

@@ -3,13 +3,21 @@
 import abc
 from typing import NamedTuple
 
+from xpu_rtl.command.formats import Engine
+
 from ..errors import XpuError
 
-__all__ = ["ENGINES", "ActivityRun", "Platform", "PlatformError", "RegisterAccessError",
-           "TraceEvent"]
+__all__ = ["ActivityRun", "Platform", "PlatformError", "RegisterAccessError", "TraceEvent",
+           "engine_names"]
 
-#: Names of the engines in a trace, in the order of ``xpu_rtl.command.formats.Engine``.
-ENGINES = ("load", "store", "tensor")
+_SECOND_STREAMS = (Engine.LOAD1, Engine.STORE1)
+
+
+def engine_names(config):
+    """Return the names of a configuration's engines, in the order of ``Engine``."""
+    engines = (Engine.LOAD, Engine.STORE, Engine.TENSOR,
+               *(_SECOND_STREAMS if config.dma_streams == 2 else ()))
+    return tuple(engine.name.lower() for engine in engines)
 
 
 class PlatformError(XpuError, RuntimeError):
@@ -38,7 +46,7 @@ class RegisterAccessError(PlatformError):
 class TraceEvent(NamedTuple):
     """One command on one engine. Cycles count as ``Platform.cycle_count`` does."""
 
-    engine: str    #: one of ``ENGINES``
+    engine: str    #: one of ``engine_names``
     index: int     #: index of the command in its ring
     begin: int     #: cycle in which the engine began it
     end: int       #: cycle in which it was complete
@@ -48,7 +56,7 @@ class ActivityRun(NamedTuple):
     """An engine's activity from cycle ``begin`` until the engine's next run begins."""
 
     begin: int
-    engine: str    #: one of ``ENGINES``
+    engine: str    #: one of ``engine_names``
     activity: int  #: value of the engine's activity, as in the ``engine_state`` register
 
 

@@ -18,8 +18,9 @@ from cocotb.triggers import ClockCycles, First, RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from xpu_rtl import get_config
+from xpu_rtl.command.formats import Engine
 
-from .base import ENGINES, Platform, RegisterAccessError, TraceEvent
+from .base import Platform, RegisterAccessError, TraceEvent, engine_names
 from .cocotb_memory import CocotbMemory
 
 __all__ = ["CocotbPlatform"]
@@ -69,8 +70,7 @@ class CocotbPlatform(Platform):
     async def _watch(self):
         """Count cycles and record begin and end of every command."""
         dut = self._dut
-        signals = [(engine, getattr(dut, f"obs_{engine}_begin"), getattr(dut, f"obs_{engine}_done"),
-                    getattr(dut, f"obs_{engine}_index")) for engine in ENGINES]
+        engines = [(name, Engine[name.upper()]) for name in engine_names(self.config)]
         edge = RisingEdge(dut.clk)
         while True:
             await edge      # what is read now is the value in the cycle that ends
@@ -78,13 +78,17 @@ class CocotbPlatform(Platform):
             if not int(dut.obs_active.value):
                 self._open_commands.clear()     # what has not ended was reset
                 continue
-            for engine, begin, done, index in signals:
-                pending = self._open_commands.setdefault(engine, [])
-                if int(begin.value):
-                    pending.append((int(index.value), self._cycles))
-                if int(done.value) and pending:
+            begin, done = int(dut.obs_begin.value), int(dut.obs_done.value)
+            if not begin | done:
+                continue
+            index = int(dut.obs_index.value)
+            for name, engine in engines:
+                pending = self._open_commands.setdefault(name, [])
+                if begin >> engine & 1:
+                    pending.append((index >> 32 * engine & 0xFFFF_FFFF, self._cycles))
+                if done >> engine & 1 and pending:
                     number, start = pending.pop(0)
-                    self._trace.append(TraceEvent(engine, number, start, self._cycles))
+                    self._trace.append(TraceEvent(name, number, start, self._cycles))
 
     async def _settle(self):
         if not self._reset_done:

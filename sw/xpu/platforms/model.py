@@ -15,6 +15,7 @@ from ..commands import decode
 from .base import Platform, RegisterAccessError
 from .model_check import Fault, check_slot
 from .model_engines import Blocked, ModelEngines
+from .model_windows import PAGE_BYTES, Windows
 
 __all__ = ["ModelPlatform"]
 
@@ -66,6 +67,7 @@ class ModelPlatform(Platform):
     # Platform ------------------------------------------------------------------------------------
     def hard_reset(self):
         self._written = {}      # registers software writes, by offset
+        self._known_windows = {}
         self._irq_status = 0
         self._bytes = {"bytes_read": 0, "bytes_written": 0}
         self._reset()
@@ -122,19 +124,21 @@ class ModelPlatform(Platform):
             name, half = name.rsplit("_", 1)
             return self._bytes[name] >> (32 if half == "high" else 0) & 0xFFFF_FFFF
         if name == "engine_index":
-            return self._indices[Engine(index)]
+            return self._indices.get(index, 0)
         if name == "engine_state":
-            state = self._states[Engine(index)]
+            state = self._states.get(index, {})
             return register.pack(activity=_SEMAPHORE_ACTIVITY if state else 0,
                                  waiting=int(state.get("header", 0)),
                                  semaphore=state["semaphore"] if state.get("header") else 0)
         if name == "engine_threshold":
-            return self._states[Engine(index)].get("threshold", 0)
+            return self._states.get(index, {}).get("threshold", 0)
         if name == "semaphore":
             return self._engines.semaphores[index] if index < self.config.semaphores else 0
         if name.startswith("ring_") and register.fields[0].access is Access.RO:
             return self._read_ring(name, index)
-        return self._written.get(offset, 0)
+        if name.startswith("window_") and index >= len(self._rings):
+            return 0
+        return self._written.get(offset, _initial(register))
 
     def _read_ring(self, name, index):
         if index >= len(self._rings):
@@ -150,12 +154,13 @@ class ModelPlatform(Platform):
             "ring_fault_address_low": fault.address & 0xFFFF_FFFF,
             "ring_fault_address_high": fault.address >> 32 & 0xFFFF_FFFF,
             "ring_fault_info": fault.info & 0xFFFF_FFFF,
+            "ring_fault_row": fault.row & 0xFFFF_FFFF,
         }[name]
 
     def write_register(self, offset, value):
         if offset not in self._registers:
             raise RegisterAccessError(offset, "write", _SLVERR)
-        register, _ = self._registers[offset]
+        register, index = self._registers[offset]
         if all(field.access is Access.RO for field in register.fields):
             raise RegisterAccessError(offset, "write", _SLVERR)
         if register.name == "control":
@@ -163,9 +168,20 @@ class ModelPlatform(Platform):
                 self._reset()
         elif register.name == "irq_status":
             self._irq_status &= ~value
+        elif register.name == "ring_control":
+            if register.unpack(value)["reset"] and index < len(self._rings):
+                self._reset_ring(index)
         else:
             mask = sum(field.mask for field in register.fields)
             self._written[offset] = value & mask
+            if register.name.startswith("window_"):
+                self._known_windows.pop(index, None)
+
+    def _reset_ring(self, number):
+        """What ``ring_control.reset`` does."""
+        self._rings[number] = _Ring()
+        self._written.pop(CLUSTER["ring_tail"].address(number), None)
+        self._states = {engine: {} for engine in Engine}
 
     # Rings ---------------------------------------------------------------------------------------
     def _ring_register(self, name, number):
@@ -175,7 +191,14 @@ class ModelPlatform(Platform):
         ring = self._rings[number]
         return ring.fault is None and ring.head != self._ring_register("tail", number)
 
-    def _fetch(self, number, count):
+    def _windows(self, number):
+        """Windows of a ring."""
+        if number not in self._known_windows:
+            self._known_windows[number] = Windows.from_registers(
+                lambda name: self.read_register(CLUSTER[name].address(number)))
+        return self._known_windows[number]
+
+    def _fetch(self, number, count, windows):
         """Return ``count`` slots from the head on."""
         slots = 1 << self._ring_register("size", number)
         base = (self._ring_register("base_high", number) << 32
@@ -183,6 +206,8 @@ class ModelPlatform(Platform):
         data = b""
         for slot in range(count):
             address = base + (self._rings[number].head + slot) % slots * SLOT_BYTES
+            if not windows.gm_allowed(address // PAGE_BYTES, write=False):
+                raise Fault(FaultCause.PROTECTION, Engine.CONTROL, address=address)
             if address + SLOT_BYTES > self.memory_bytes:
                 raise Fault(FaultCause.FETCH, Engine.CONTROL, address=address, info=_DECERR)
             data += self._memory[address:address + SLOT_BYTES].tobytes()
@@ -194,12 +219,13 @@ class ModelPlatform(Platform):
             return False
         ring, engine = self._rings[number], Engine.CONTROL
         try:
-            data = self._fetch(number, 1)
-            fmt = check_slot(self.config, data)
-            command = decode(data if fmt.slots == 1 else self._fetch(number, fmt.slots))
-            engine = _engine(command.opcode)
+            windows = self._windows(number)
+            data = self._fetch(number, 1, windows)
+            fmt = check_slot(self.config, data, windows)
+            command = decode(data if fmt.slots == 1 else self._fetch(number, fmt.slots, windows))
+            engine = command.engine
             self._indices[engine] = ring.issued & 0xFFFF_FFFF
-            self._engines.execute(command)
+            self._engines.execute(command, windows)
         except Blocked as blocked:
             self._states[engine], ring.blocked = blocked.state, True
             return False
@@ -217,6 +243,5 @@ class ModelPlatform(Platform):
         return True
 
 
-def _engine(opcode):
-    return {Opcode.DMA_LOAD: Engine.LOAD, Opcode.DMA_STORE: Engine.STORE,
-            Opcode.GEMM: Engine.TENSOR}.get(opcode, Engine.CONTROL)
+def _initial(register):
+    return sum(field.init << field.lsb for field in register.fields)

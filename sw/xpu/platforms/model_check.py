@@ -1,27 +1,30 @@
 """Which commands the hardware refuses, and how it says so."""
 
-from xpu_rtl.address_map import OFFSET_WIDTH, SPACE_LSB, Space
+from xpu_rtl.address_map import SPACE_LSB, Space
 from xpu_rtl.command.formats import ALL_FORMATS, HEADER, Engine, FaultCause, Opcode
 
-__all__ = ["Fault", "check_copy", "check_gemm", "check_slot"]
+from .model_windows import WRITE
 
-_DECERR = 3      #: how the bus answers outside its memory
+__all__ = ["Fault", "check_gemm", "check_slot"]
+
+_STREAMED = (Opcode.DMA_LOAD, Opcode.DMA_STORE, Opcode.DMA_LOAD_ND, Opcode.DMA_STORE_ND)
 _FORMATS = {opcode: fmt for fmt in ALL_FORMATS for opcode in fmt.opcodes}
 
 
 class Fault(Exception):
-    """A command failed. ``address`` and ``info`` as the cause says."""
+    """A command failed. ``address`` and ``info`` as the cause says; ``row`` of a DMA command."""
 
-    def __init__(self, cause, engine, address=0, info=0):
+    def __init__(self, cause, engine, address=0, info=0, row=0):
         super().__init__(f"{cause.name} in {engine.name}")
         self.cause, self.engine, self.address, self.info = cause, engine, address, info
+        self.row = row
 
 
 def _bad_field(engine, fmt, name):
     return Fault(FaultCause.BAD_FIELD, engine, info=fmt.lsb[name])
 
 
-def check_slot(config, data):
+def check_slot(config, data, windows):
     """Return the format of the command that begins in a slot, or raise ``Fault``."""
     header = HEADER.unpack(int.from_bytes(data, "little"))
     fmt = _FORMATS.get(header["opcode"])
@@ -29,12 +32,23 @@ def check_slot(config, data):
         raise Fault(FaultCause.BAD_OPCODE, Engine.CONTROL)
     if header["slots"] != fmt.slots:
         raise Fault(FaultCause.BAD_SLOTS, Engine.CONTROL)
+    if header["stream"] >= (config.dma_streams if header["opcode"] in _STREAMED else 1):
+        raise _bad_field(Engine.CONTROL, HEADER, "stream")
     if header["reserved0"]:
         raise _bad_field(Engine.CONTROL, HEADER, "reserved0")
-    for name in ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_semaphore"):
+    names = ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_semaphore")
+    for name in names:
         if header[name] >= config.semaphores:
             raise Fault(FaultCause.BAD_SEMAPHORE, Engine.CONTROL, info=HEADER.lsb[name])
+    for name in names:
+        _check_semaphore(windows, Engine.CONTROL, header[name], name.startswith("signal"))
     return fmt
+
+
+def _check_semaphore(windows, engine, number, signal):
+    fault = windows.semaphore_fault(number, signal)
+    if fault is not None:
+        raise Fault(fault[0], engine, *fault[1:])
 
 
 def _check_semaphores(config, command, engine, names):
@@ -43,52 +57,7 @@ def _check_semaphores(config, command, engine, names):
             raise Fault(FaultCause.BAD_SEMAPHORE, engine, info=command.format.lsb[name])
 
 
-def check_copy(config, command, engine, memory_bytes):
-    """Return (rows that are good, ``Fault`` of the next or ``None``).
-
-    Rows are checked one by one, so the good rows before a bad one still move.
-    """
-    fmt = command.format
-    if not 1 <= command["row_bytes"] < 1 << 24:
-        return 0, _bad_field(engine, fmt, "row_bytes")
-    if not command["rows"]:
-        return 0, _bad_field(engine, fmt, "rows")
-    if command["reserved1"]:
-        return 0, _bad_field(engine, fmt, "reserved1")
-    try:
-        _check_semaphores(config, command, engine, ("progress_semaphore",))
-    except Fault as fault:
-        return 0, fault
-    last = command["rows"] - 1
-    if (_row_fault(config, command, engine, memory_bytes, 0) is None
-            and _row_fault(config, command, engine, memory_bytes, last) is None):
-        return command["rows"], None        # rows lie between the first and the last
-    for row in range(command["rows"]):
-        fault = _row_fault(config, command, engine, memory_bytes, row)
-        if fault is not None:
-            return row, fault
-    raise AssertionError("a row was bad and is not")
-
-
-def _row_fault(config, command, engine, memory_bytes, row):
-    load = command.opcode is Opcode.DMA_LOAD
-    row_bytes, bus_address = command["row_bytes"], None
-    for name in ("source", "destination"):
-        address = command[name] + row * command[f"{name}_pitch"] & (1 << 64) - 1
-        in_gm = (name == "source") == load
-        size = 1 << OFFSET_WIDTH if in_gm else config.sm_bytes
-        offset = address - (Space.GM if in_gm else Space.SM << SPACE_LSB)
-        if not 0 <= offset <= size - row_bytes:
-            return Fault(FaultCause.BAD_ADDRESS, engine, address=address)
-        if in_gm and offset + row_bytes > memory_bytes:
-            bus_address = max(offset & -config.bus_bytes, memory_bytes)
-    if bus_address is not None:
-        cause = FaultCause.BUS_READ if load else FaultCause.BUS_WRITE
-        return Fault(cause, engine, address=bus_address, info=_DECERR)
-    return None
-
-
-def check_gemm(config, command):
+def check_gemm(config, command, windows):
     """Raise ``Fault`` if the tensor unit would refuse the command."""
     engine, fmt = Engine.TENSOR, command.format
     _check_semaphores(config, command, engine, ("a_semaphore", "b_semaphore", "out_semaphore",
@@ -135,6 +104,13 @@ def check_gemm(config, command):
             raise Fault(FaultCause.BAD_ADDRESS, engine, address=command[name])
     for name, (count, pitch, row_bytes) in spans.items():
         _check_span(config, command[f"{name}_address"], count, pitch, row_bytes)
+    for name in ("a_semaphore", "b_semaphore", "out_semaphore", "release_semaphore"):
+        _check_semaphore(windows, engine, command[name], name[0] not in "ab")
+    for name, (count, pitch, row_bytes) in spans.items():
+        address, write = command[f"{name}_address"], name == "out"
+        if not windows.sm_allowed(address, (count - 1) * pitch + row_bytes, write):
+            raise Fault(FaultCause.PROTECTION, engine, address=Space.SM << SPACE_LSB | address,
+                        info=Space.SM + WRITE * write)
 
 
 def _check_span(config, address, rows, pitch, row_bytes):

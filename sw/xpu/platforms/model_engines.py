@@ -4,13 +4,14 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from xpu_rtl import numerics
-from xpu_rtl.address_map import OFFSET_WIDTH
-from xpu_rtl.command.formats import Engine, Opcode, OutType
+from xpu_rtl.command.formats import Opcode, OutType
 
-from .model_check import check_copy, check_gemm
+from .model_check import check_gemm
+from .model_dma import ModelDma
 
 __all__ = ["Blocked", "ModelEngines"]
 
+_LOADS = (Opcode.DMA_LOAD, Opcode.DMA_LOAD_ND)
 _OUT_DTYPES = {OutType.INT32: np.int32, OutType.INT8: np.int8, OutType.UINT8: np.uint8}
 
 
@@ -51,14 +52,15 @@ class ModelEngines:
     """
 
     def __init__(self, config, memory, traffic):
-        self._config, self._memory, self._traffic = config, memory, traffic
+        self._config = config
         self.scratchpad = np.zeros(config.sm_bytes, np.uint8)
+        self._dma = ModelDma(config, memory, self.scratchpad, traffic)
         self.semaphores = [0] * config.semaphores
         self._mask = (1 << config.semaphore_width) - 1
         self._sums = np.zeros((config.acc_rows, config.lanes), np.int32)
 
-    def execute(self, command):
-        """Execute a command whose header is legal.
+    def execute(self, command, windows):
+        """Execute a command whose header is legal. ``windows`` are those of its ring.
 
         Raises
         ------
@@ -71,25 +73,30 @@ class ModelEngines:
             return
         self._wait_header(command)
         if command.opcode is Opcode.GEMM:
-            check_gemm(self._config, command)
+            check_gemm(self._config, command, windows)
             additions = self._gemm(command)
         elif command.opcode is Opcode.NOP:
             additions = []
         else:
-            additions = self._copy(command)
+            additions = self._copy(command, windows)
         additions += [(command[f"signal{n}_semaphore"], command[f"signal{n}_add"]) for n in (0, 1)]
+        self._add(additions)
+
+    # Semaphores ----------------------------------------------------------------------------------
+    def _add(self, additions):
         values = list(self.semaphores)
         for number, amount in additions:
             if number:
                 values[number] = values[number] + amount & self._mask
         self.semaphores[:] = values
 
-    # Semaphores ----------------------------------------------------------------------------------
+    def _distance(self, number, threshold):
+        """How far a semaphore is beyond a threshold; negative if it is below."""
+        half = self._mask + 1 >> 1
+        return (self.semaphores[number] - threshold + half & self._mask) - half
+
     def _wait(self, number, threshold, header=False):
-        if not number:
-            return
-        distance = self.semaphores[number] - threshold & self._mask
-        if distance >= (self._mask + 1) // 2:
+        if number and self._distance(number, threshold) < 0:
             raise Blocked(number, threshold & self._mask, header)
 
     def _wait_header(self, command):
@@ -97,35 +104,19 @@ class ModelEngines:
             self._wait(command[f"wait{n}_semaphore"], command[f"wait{n}_value"], header=True)
 
     # Copies --------------------------------------------------------------------------------------
-    def _copy(self, command):
-        load = command.opcode is Opcode.DMA_LOAD
-        rows, fault = check_copy(self._config, command, Engine.LOAD if load else Engine.STORE,
-                                 len(self._memory))
-        if rows:
-            if not load:
-                for row in (0, rows - 1):
-                    self._wait(command["progress_semaphore"], command["progress_value"] + row)
-            self._move(command, rows, load)
-            self._traffic["bytes_read" if load else "bytes_written"] += rows * command["row_bytes"]
-        if fault is not None:
-            raise fault
-        return [(command["progress_semaphore"], rows)] if load else []
+    def _copy(self, command, windows):
+        number, threshold = command["progress_semaphore"], command["progress_value"]
 
-    def _move(self, command, rows, load):
-        row_bytes = command["row_bytes"]
-        ends = [(command[name] & (1 << OFFSET_WIDTH) - 1, command[f"{name}_pitch"])
-                for name in ("source", "destination")]
-        gm, sm = ((self._memory, *ends[not load]), (self.scratchpad, *ends[load]))
-        source, destination = (gm, sm) if load else (sm, gm)
-        if abs(destination[2]) >= row_bytes or rows == 1:
-            views = [_rows(memory, offset, rows, pitch, row_bytes)
-                     for memory, offset, pitch in (source, destination)]
-            views[1][...] = views[0]
-        else:      # rows overlap where they land: the later one wins
-            for row in range(rows):
-                begins = [offset + row * pitch for _, offset, pitch in (source, destination)]
-                destination[0][begins[1]:begins[1] + row_bytes] = \
-                    source[0][begins[0]:begins[0] + row_bytes]
+        def reached(value):
+            return self._distance(number, value)
+        rows, fault, blocked = self._dma.execute(command, windows, reached)
+        if blocked:
+            raise Blocked(number, threshold & self._mask, header=False)
+        progress = [(number, rows)] if command.opcode in _LOADS else []
+        if fault is not None:
+            self._add(progress)
+            raise fault
+        return progress
 
     # Matrix products -----------------------------------------------------------------------------
     def _gemm(self, command):

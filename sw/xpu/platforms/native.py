@@ -6,15 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from xpu_rtl.command.formats import Engine
 from xpu_rtl.configs import get_config
 
 from ..sim import model_build
 from ..sim.native import CHANNELS, Model
-from .base import ENGINES, ActivityRun, Platform, TraceEvent
+from .base import ActivityRun, Platform, TraceEvent
 
 __all__ = ["MemoryStall", "NativePlatform"]
 
 _RESPONSES = {"SLVERR": 2, "DECERR": 3}
+
+
+def _name(engine):
+    return Engine(engine).name.lower()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,11 +152,11 @@ class NativePlatform(Platform):
         return self._model.run(max_cycles)
 
     def take_trace(self):
-        return [TraceEvent(ENGINES[engine], index, begin, end)
+        return [TraceEvent(_name(engine), index, begin, end)
                 for begin, end, engine, index in self._model.take_events().tolist()]
 
     def take_activity(self):
-        return [ActivityRun(begin, ENGINES[engine], activity)
+        return [ActivityRun(begin, _name(engine), activity)
                 for begin, engine, activity in self._model.take_activities().tolist()]
 
     def inject_error(self, address, size, *, kind, response="SLVERR", count=None):
