@@ -144,6 +144,14 @@ def test_valid_does_not_wait_for_ready():
     run(CONFIGS["tiny"], [random_strip(rng, 4) for _ in range(20)], patient=3)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_reset_forgets_everything(seed):
+    """In the middle of a row, a strip, a destination run: as if nothing had been."""
+    rng = np.random.default_rng(seed)
+    run(CONFIGS["tiny"], [random_strip(rng, 4) for _ in range(10)], seed=seed, ready_p=0.5,
+        reset_at=int(rng.integers(5, 60)))
+
+
 @pytest.mark.parametrize("name", ["tiny", "slice"])
 def test_latency(name):
     config = CONFIGS[name]

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from amaranth import Value
+from amaranth import ResetInserter, Signal, Value
 from amaranth.sim import Simulator
 
 from xpu_rtl.dma.stages import STRIP_WORDS, FormRow, PlaceRun
@@ -132,8 +132,10 @@ class TransposeRig:
         self.dut, self.config = dut, config
         self.in_cycles, self.out_cycles, self.strip_ends, self.valid_cycles = [], [], [], []
 
-    def run(self, strips, *, row_p=1.0, word_p=1.0, place_p=1.0, ready_p=1.0, patient=0, seed=0):
-        """``patient``: cycles of ``o.valid`` the sink waits for before it is ready."""
+    def run(self, strips, *, row_p=1.0, word_p=1.0, place_p=1.0, ready_p=1.0, patient=0, seed=0,
+            reset_at=None):
+        """``patient``: cycles of ``o.valid`` the sink waits for before it is ready; ``reset_at``:
+        cycle of a reset, after which all strips are sent once more."""
         dut, size = self.dut, self.config.word_bytes
         rng = random.Random(f"{seed}-strips")
         row_layout, place_layout = FormRow(self.config), PlaceRun(self.config)
@@ -155,7 +157,9 @@ class TransposeRig:
                        (dut.place, place_layout.size, places, "place"))]
         slowest = min(row_p, word_p, place_p, ready_p)
         timeout = 100 + int(4 * (len(words) + (1 + patient) * len(expected)) / slowest)
+        timeout += reset_at or 0
         out_layout = AlignedWord(self.config, 0)
+        reset = Signal()
 
         async def bench(ctx):
             rng_o = random.Random(f"{seed}-o")
@@ -165,6 +169,14 @@ class TransposeRig:
             while taken < len(expected) or any(s.sent < len(s.payloads) for s in sources):
                 for source in sources:
                     source.drive(ctx)
+                if cycle == reset_at:
+                    ctx.set(reset, 1)
+                    await ctx.tick()
+                    ctx.set(reset, 0)
+                    owed, stalled, waited, taken = 0, None, 0, 0
+                    for source in sources:
+                        source.sent, source.offered = 0, False
+                        source.drive(ctx)
                 ready = waited >= patient and rng_o.random() < ready_p
                 ctx.set(dut.o.ready, ready)
                 _, _, *readies, valid, bits, busy = await ctx.tick().sample(*signals)
@@ -198,7 +210,7 @@ class TransposeRig:
                 assert not valid
                 assert not busy
 
-        sim = Simulator(dut)
+        sim = Simulator(ResetInserter(reset)(dut))
         sim.add_clock(1e-9)
         sim.add_testbench(bench)
         sim.run()

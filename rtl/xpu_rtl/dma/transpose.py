@@ -151,8 +151,9 @@ class Transposer(wiring.Component):
             m.d.sync += [s2_valid.eq(1), s2_data.eq(turned(s1_data, Cat(Const(0, 3), s1_turn))),
                          s2_before.eq(turned(s1_before, s1_turn)), s2.eq(s1)]
 
-        # Stage 2: write. A byte outside the run goes to a place that is not read, or written again
-        # later, but for one behind the run in word STRIP_WORDS: it would overwrite word 0.
+        # Stage 2: write. Words count modulo STRIP_WORDS. A byte outside the run goes to a place
+        # that is not read, or written again later, but for one behind the run in word STRIP_WORDS:
+        # it would overwrite word 0.
         full = Signal(2)
         write_buffer = Signal()
         strips = [Signal(_Strip(config), name=f"strip_{n}", reset_less=True) for n in range(2)]
@@ -163,7 +164,7 @@ class Transposer(wiring.Component):
             s2_taken.eq(s2_valid & ~full.bit_select(write_buffer, 1)),
             s2_in_word.eq(s2.word), s2_in_before.eq(s2.word - 1), s2_over.eq(s2.word[-1]),
         ]
-        # Reading.
+        # The banks. A column is read while `issue`, see below.
         read_buffer = Signal()
         column = Signal(lane_bits + _STRIP_SHIFT)       # byte of the runs where it starts
         issue = Signal()
