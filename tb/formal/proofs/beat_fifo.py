@@ -2,7 +2,7 @@
 
 from formal.bench import Bench
 from formal.proof import Edit, Mutant, Proof
-from formal.proofs.stream_fifo import CLAIM, watch_queue
+from formal.watch import QUEUE_CLAIM, watch_queue
 
 __all__ = ["PROOFS"]
 
@@ -32,7 +32,7 @@ def beat_fifo(depth):
 
 
 PROOFS = (
-    Proof(name="beat_fifo", build="beat_fifo", arguments={"depth": 4}, claim=CLAIM, mutants=(
+    Proof(name="beat_fifo", build="beat_fifo", arguments={"depth": 4}, claim=QUEUE_CLAIM, mutants=(
         Mutant("takes one too many", Edit(MODULE, "level != self._depth",
                                           "level != self._depth + 1")),
         Mutant("overwrites the output", Edit(MODULE, "(~valid | self.o.ready)",

@@ -2,34 +2,11 @@
 
 from formal.bench import Bench
 from formal.proof import Edit, Mutant, Proof
-from formal.properties import QueueCheck, StreamRule, Wait
+from formal.watch import QUEUE_CLAIM, watch_queue, wrap
 
 __all__ = ["PROOFS"]
 
 WIDTH = 4
-
-
-def watch_queue(b, i, o, *, width, capacity, latency):
-    """Properties of a queue between the streams ``i`` and ``o``. Returns its ``QueueCheck``."""
-    m = b.m
-    queue = QueueCheck(width, capacity)
-    b.add("queue", queue)
-    rule, wait = StreamRule(width), Wait(latency)
-    b.add("o_rule", rule)
-    b.add("o_wait", wait)
-    m.d.comb += [
-        queue.put.eq(i.valid & i.ready), queue.put_data.eq(i.payload),
-        queue.get.eq(o.valid & o.ready), queue.get_data.eq(o.payload),
-        rule.valid.eq(o.valid), rule.ready.eq(o.ready), rule.payload.eq(o.payload),
-        wait.waits.eq((queue.count != 0) & ~o.valid),
-    ]
-    b.invariant(queue.ok)
-    b.invariant(queue.sane)
-    b.invariant(queue.count <= capacity)
-    b.invariant(rule.ok)
-    # What is inside is offered in time.
-    b.invariant(wait.cycles < latency)
-    return queue
 
 
 def stream_fifo(depth):
@@ -50,9 +27,9 @@ def stream_fifo(depth):
     registered = 0 if depth <= 64 else inside["fifo/r_rdy"]
     b.invariant((produce < places) & (consume < places) & (level <= places))
     total = consume + level
-    b.invariant(produce == _wrap(total, places))
+    b.invariant(produce == wrap(total, places))
     b.invariant(queue.count == level + registered)
-    row, drive = inside.memory("fifo/storage", _wrap(consume + queue.ahead - registered, places))
+    row, drive = inside.memory("fifo/storage", wrap(consume + queue.ahead - registered, places))
     b.m.d.comb += drive
     in_memory = queue.followed & (queue.ahead >= registered)
     b.invariant(~in_memory | (row == queue.data))
@@ -61,17 +38,9 @@ def stream_fifo(depth):
     return b
 
 
-def _wrap(value, places):
-    from amaranth import Mux
-    return Mux(value >= places, value - places, value)
-
-
-CLAIM = ("No payload is lost, doubled, changed or overtaken; none enters a full buffer; output"
-         " stable while stalled; `level` exact; latency as stated.")
-
 PROOFS = (
     *(Proof(name=f"stream_fifo_{depth}", build="stream_fifo", arguments={"depth": depth},
-            claim=CLAIM, registers=depth <= 64, mutants=mutants)
+            claim=QUEUE_CLAIM, registers=depth <= 64, mutants=mutants)
       for depth, mutants in (
           (1, ()),
           (3, (Mutant("takes when full", Edit(

@@ -1,0 +1,90 @@
+"""Properties wired up: checkers connected to the ports of a bench, and asserted or assumed."""
+
+from amaranth import Cat, Mux, Signal, Value
+
+from .properties import QueueCheck, StreamRule, Wait, count_ones
+
+__all__ = ["QUEUE_CLAIM", "assume_stream", "follow", "number_of", "watch_queue", "watch_stream",
+           "watch_turns", "wrap"]
+
+QUEUE_CLAIM = ("No payload is lost, doubled, changed or overtaken; none enters a full buffer;"
+               " output stable while stalled; `level` exact; latency as stated.")
+
+
+def wrap(value, places):
+    """``value`` modulo ``places``, for values below twice of it."""
+    return Mux(value >= places, value - places, value)
+
+
+def number_of(bits):
+    """Number of the bit that is set, if exactly one is."""
+    number = 0
+    for n, bit in enumerate(bits):
+        number = number | Mux(bit, n, 0)
+    return number
+
+
+def _rule(b, name, port):
+    payload = Value.cast(port.payload)
+    rule = StreamRule(len(payload))
+    b.add(f"{name}_rule", rule)
+    b.m.d.comb += [rule.valid.eq(port.valid), rule.ready.eq(port.ready), rule.payload.eq(payload)]
+    return rule.ok
+
+
+def watch_stream(b, name, port):
+    """The output stream ``port`` keeps the stream rule."""
+    b.invariant(_rule(b, name, port))
+
+
+def assume_stream(b, name, port):
+    """Whoever drives the input stream ``port`` keeps the stream rule."""
+    b.assume(_rule(b, name, port))
+
+
+def follow(b, name, *, put, put_data, get, get_data, width, capacity):
+    """A ``QueueCheck`` on a queue that is described by four expressions. Returns it."""
+    queue = QueueCheck(width, capacity)
+    b.add(name, queue)
+    b.m.d.comb += [queue.put.eq(put), queue.put_data.eq(put_data),
+                   queue.get.eq(get), queue.get_data.eq(get_data)]
+    b.invariant(queue.ok)
+    b.invariant(queue.sane)
+    b.invariant(queue.count <= capacity)
+    return queue
+
+
+def watch_queue(b, i, o, *, width, capacity, latency):
+    """Properties of a queue between the streams ``i`` and ``o``. Returns its ``QueueCheck``."""
+    queue = follow(b, "queue", put=i.valid & i.ready, put_data=i.payload, get=o.valid & o.ready,
+                   get_data=o.payload, width=width, capacity=capacity)
+    watch_stream(b, "o", o)
+    wait = Wait(latency)
+    b.add("o_wait", wait)
+    b.m.d.comb += wait.waits.eq((queue.count != 0) & ~o.valid)
+    # What is inside is offered in time.
+    b.invariant(wait.cycles < latency)
+    return queue
+
+
+def watch_turns(b, *, offered, taken, above, extra=lambda _waited: 0):
+    """Those who offer take turns: each lets the others pass once.
+
+    ``offered``, ``taken``, ``above`` (those above the one taken last) have one bit each. ``extra``
+    gives, for the number let pass, how many of them were of others, who have no turns. Returns
+    the numbers let pass, by the bench's own count.
+    """
+    count = len(offered)
+    limit = count - 1
+    b.invariant(~above[0] & Cat(~above[n] | above[n + 1] for n in range(count - 1)).all())
+    passed = []
+    for n in range(count):
+        let = Signal(range(2 * count + 8), name=f"let_pass_{n}")
+        with b.m.If(taken[n] | ~offered[n]):
+            b.m.d.sync += let.eq(0)
+        with b.m.Elif(taken.any()):
+            b.m.d.sync += let.eq(let + 1)
+        before = Mux(above[n], count_ones(above[:n]), count_ones(above) + n)
+        b.invariant(let + before <= limit + extra(let))
+        passed.append(let)
+    return passed
