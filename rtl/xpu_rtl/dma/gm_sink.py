@@ -1,0 +1,262 @@
+"""The end of a DMA stream that writes global memory."""
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..address_map import Space
+from ..command.formats import FaultCause
+from ..command.types import FaultReport
+from ..command.windows import PAGE_BYTES, gm_allowed, ring_windows
+from ..common.axi import AXI_ID_WIDTH, AxiWriteBeat, AxiWritePort
+from ..common.deep_fifo import DeepFifo
+from ..common.fifo import StreamFifo
+from ..params import XpuConfig
+from .align import count_ones
+from .bursts import BurstSplitter
+from .stages import DestinationRun
+from .types import AlignedWord, Burst, beat_address
+
+__all__ = ["GmSink"]
+
+WRITE_INFO = Space.GM | 16      #: `info` of a PROTECTION fault
+
+
+class GmSink(wiring.Component):
+    """Write the words of each run to consecutive beats of GM, by bursts within 4 KiB pages.
+
+    A burst begins when its first word is at hand and its page is within the windows of the run's
+    ring; unless the run is ``direct``, when all its words are at hand. AW is offered no later than
+    the first W beat, and neither waits for the other. So a begun burst always ends, whichever
+    channel the other side takes first. A command is complete when all its responses have come.
+
+    A run with ``fault``, a burst outside the windows and a write error stop the sink: no burst
+    begins any more, a burst under way gets its remaining beats without strobes, the responses of
+    bursts begun are awaited. A write error among those is what is reported, being about an earlier
+    row. ``failed`` without ``busy`` means all this is over, and ``fault`` final.
+
+    Parameters
+    ----------
+    config : XpuConfig
+        Sizes. Bursts unanswered: ``max_bursts``. Words ahead of the bursts: 2 * ``burst_beats``.
+    axi_id : int
+        ID of all bursts, 0 to 15.
+
+    Members
+    -------
+    run : In(stream.Signature(DestinationRun(config)))
+        Runs, taken ahead of their words. ``semaphore`` is not used.
+    run_fault : In(FaultReport())
+        Meaning of the run with ``fault``. Stays from the offer of that run on.
+    i : In(stream.Signature(AlignedWord(config, 0)))
+        Words, ``beats`` + 1 for each run. ``first`` and ``last`` are not used.
+    halt : In(1)
+        Stop as for a fault. Runs and words offered are dropped. Stays high until reset.
+    windows : In(ring_windows(config))
+        What each ring may write. Constant while a run of the ring is under way.
+    axi : Out(AxiWritePort(bus_width))
+        Write channels. Responses must come in the order of the bursts.
+    completed : Out(1)
+        A command is complete; one pulse each.
+    failed : Out(1)
+        The sink has stopped by itself. Stays high until reset.
+    fault : Out(FaultReport())
+        If ``failed`` and not ``busy``: why. PROTECTION names the first byte to be written by the
+        burst, BUS_WRITE the burst. ``row`` is the number of rows of the command before it.
+    busy : Out(1)
+        A burst is unanswered, a completion pending, or words held make a burst (or a fault) that
+        is yet to begin. Low while words held wait for further ones.
+    payload_bytes : Out(range(bus_bytes + 1))
+        Bytes taken by the write channel, one cycle later.
+
+    Timing
+    ------
+    Latency: 3 cycles from a transfer on ``run`` until its first burst can begin (``RUN_LATENCY``);
+    2 from a transfer on ``i`` to ``axi.aw.valid`` and ``axi.w.valid`` of a burst it lets begin
+    (``DATA_LATENCY``); 1 from ``axi.b`` to ``completed`` or ``failed`` (``RESPONSE_LATENCY``); 3
+    from a word on ``i`` to ``failed`` for its run or burst (``FAULT_LATENCY``).
+    Throughput: one beat per cycle, also if each is a burst and a run of its own, while
+    ``max_bursts`` bursts cover the latency of the memory.
+    Backpressure: full.
+    Combinational paths: ``halt`` to ``i.ready`` and ``run.ready``.
+    Reset: valid flags and counters; only while not ``busy``.
+    """
+
+    RUN_LATENCY = BurstSplitter.LATENCY + 2
+    DATA_LATENCY = DeepFifo.LATENCY + 1
+    RESPONSE_LATENCY = 1
+    FAULT_LATENCY = DeepFifo.LATENCY + 2
+
+    def __init__(self, config: XpuConfig, *, axi_id=0):
+        if not 0 <= axi_id < 1 << AXI_ID_WIDTH:
+            raise ValueError(f"axi_id must lie in 0..{(1 << AXI_ID_WIDTH) - 1}, not {axi_id!r}")
+        self._config, self._axi_id = config, axi_id
+        super().__init__({
+            "run": In(stream.Signature(DestinationRun(config))),
+            "run_fault": In(FaultReport()),
+            "i": In(stream.Signature(AlignedWord(config, 0))),
+            "halt": In(1),
+            "windows": In(ring_windows(config)),
+            "axi": Out(AxiWritePort(config.bus_width)),
+            "completed": Out(1), "failed": Out(1), "fault": Out(FaultReport()), "busy": Out(1),
+            "payload_bytes": Out(range(config.bus_bytes + 1)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        config, axi = self._config, self.axi
+        bus_failed = Signal()   # failed by a response
+        stop = Signal()         # no new bursts
+        m.d.comb += stop.eq(self.halt | self.failed)
+
+        # Runs to bursts, the windows of whose rings are picked in one cycle and tested in the next.
+        context = data.StructLayout(
+            {"direct": 1, "fault": 1, "row_last": 1, "last": 1, "ring": 3})
+        m.submodules.splitter = splitter = BurstSplitter(config, context)
+        burst_layout = data.StructLayout({
+            "beat": beat_address(config), "len": 8, "first": 1, "direct": 1, "fault": 1,
+            "refused": 1, "row_end": 1, "command_end": 1})
+        m.submodules.bursts = bursts = StreamFifo(burst_layout, 2)
+        tested_valid = Signal()
+        tested = Signal(Burst(config, context), reset_less=True)
+        windows = Signal(self.windows.shape().elem_shape, reset_less=True)
+        page = Signal(32)
+        advance = Signal()
+        run, split = self.run.p, splitter.o.p
+        m.d.comb += [
+            splitter.i.valid.eq(self.run.valid & ~stop),
+            self.run.ready.eq((splitter.i.ready & ~self.failed) | self.halt),
+            splitter.i.p.beat.eq(run.beat), splitter.i.p.beats.eq(run.beats),
+            *(splitter.i.p.context[name].eq(run[name]) for name, _ in context),
+            advance.eq(~tested_valid | bursts.i.ready), splitter.o.ready.eq(advance),
+            page.eq(tested.beat >> ((PAGE_BYTES - 1).bit_length() - config.word_shift)),
+            bursts.i.valid.eq(tested_valid),
+            bursts.i.p.beat.eq(tested.beat), bursts.i.p.len.eq(tested.len),
+            bursts.i.p.first.eq(tested.first), bursts.i.p.direct.eq(tested.context.direct),
+            bursts.i.p.fault.eq(tested.context.fault),
+            bursts.i.p.refused.eq(~gm_allowed(windows, page, write=True)),
+            bursts.i.p.row_end.eq(tested.last & tested.context.row_last),
+            bursts.i.p.command_end.eq(tested.last & tested.context.last),
+        ]
+        with m.If(advance):
+            m.d.sync += tested_valid.eq(splitter.o.valid)
+        with m.If(advance & splitter.o.valid):
+            m.d.sync += [tested.eq(split), windows.eq(self.windows[split.context.ring])]
+
+        # Words ahead of the bursts.
+        word_layout = data.StructLayout({"data": config.word_width, "strobe": config.word_bytes})
+        m.submodules.words = words = DeepFifo(word_layout, 2 * config.burst_beats)
+        m.d.comb += [
+            words.i.valid.eq(self.i.valid & ~stop),
+            self.i.ready.eq((words.i.ready & ~self.failed) | self.halt),
+            words.i.p.data.eq(self.i.p.data), words.i.p.strobe.eq(self.i.p.strobe),
+        ]
+
+        # Bursts begin. `owed` holds those whose responses are awaited.
+        owed_layout = data.StructLayout(
+            {"beat": beat_address(config), "row_end": 1, "command_end": 1})
+        address_layout = data.StructLayout({"beat": beat_address(config), "len": 8})
+        m.submodules.addresses = addresses = StreamFifo(address_layout, 2)
+        m.submodules.beats = beats = StreamFifo(AxiWriteBeat(config.bus_width), 2)
+        m.submodules.owed = owed = StreamFifo(owed_layout, config.max_bursts)
+        burst, word = bursts.o.p, words.o.p
+        in_burst = Signal()
+        left = Signal(8, reset_less=True)       # beats after this one
+        look = Signal()         # a burst and its first word are there
+        legal = Signal()
+        enough = Signal()
+        start = Signal()
+        follow = Signal()
+        move = Signal()
+        last = Signal()
+        m.d.comb += [
+            look.eq(bursts.o.valid & words.o.valid & ~in_burst & ~stop),
+            legal.eq(~burst.fault & ~burst.refused),
+            enough.eq(burst.direct | (words.level > burst.len)),
+            start.eq(look & legal & enough & addresses.i.ready & beats.i.ready & owed.i.ready),
+            follow.eq(in_burst & (words.o.valid | stop) & beats.i.ready),
+            move.eq(start | follow),
+            last.eq(Mux(in_burst, left == 0, burst.len == 0)),
+            bursts.o.ready.eq(start), words.o.ready.eq(move),
+            addresses.i.valid.eq(start), owed.i.valid.eq(start), beats.i.valid.eq(move),
+            addresses.i.p.beat.eq(burst.beat), addresses.i.p.len.eq(burst.len),
+            owed.i.p.beat.eq(burst.beat), owed.i.p.row_end.eq(burst.row_end),
+            owed.i.p.command_end.eq(burst.command_end),
+            beats.i.p.data.eq(word.data), beats.i.p.last.eq(last),
+            beats.i.p.strb.eq(word.strobe & (~stop).replicate(config.bus_bytes)),
+        ]
+        with m.If(move):
+            m.d.sync += [in_burst.eq(~last), left.eq(Mux(in_burst, left, burst.len) - 1)]
+
+        # Write channels. `lead`: addresses less whole bursts of beats taken by the other side; at
+        # most those of the two bursts in `beats`. When it is -1, the address of the next burst
+        # stands behind that of the last one, and its beats wait until it is offered.
+        lead = Signal(range(-1, 3))
+        behind = Signal()
+        address_moves = Signal()
+        beat_moves = Signal()
+        written = count_ones(m, beats.o.p.strb)
+        m.d.comb += [
+            axi.aw.valid.eq(addresses.o.valid), addresses.o.ready.eq(axi.aw.ready),
+            axi.aw.p.addr.eq(addresses.o.p.beat << config.word_shift),
+            axi.aw.p.len.eq(addresses.o.p.len), axi.aw.p.id.eq(self._axi_id),
+            behind.eq(lead < 0),
+            axi.w.valid.eq(beats.o.valid & ~behind), beats.o.ready.eq(axi.w.ready & ~behind),
+            axi.w.payload.eq(beats.o.payload),
+            address_moves.eq(axi.aw.valid & axi.aw.ready),
+            beat_moves.eq(axi.w.valid & axi.w.ready),
+        ]
+        m.d.sync += [
+            lead.eq(lead + address_moves - (beat_moves & axi.w.p.last)),
+            self.payload_bytes.eq(Mux(beat_moves, written, 0)),
+        ]
+
+        # Responses.
+        answer = Signal()
+        wrong = Signal()
+        rows = Signal(32)
+        fault = Signal(FaultReport(), reset_less=True)
+        m.d.comb += [
+            axi.b.ready.eq(owed.o.valid), owed.o.ready.eq(axi.b.valid),
+            answer.eq(axi.b.valid & owed.o.valid & ~bus_failed),
+            wrong.eq(answer & axi.b.p.resp[1]),
+        ]
+        m.d.sync += self.completed.eq(answer & ~wrong & owed.o.p.command_end)
+        with m.If(answer & ~wrong & owed.o.p.row_end):
+            m.d.sync += rows.eq(Mux(owed.o.p.command_end, 0, rows + 1))
+
+        # Faults. A bad burst is met in one cycle and reported in the next.
+        met = Signal()
+        met_strobe = Signal(config.word_bytes, reset_less=True)
+        lane = Signal(config.word_shift)        # of the first byte of a refused burst
+        m.d.sync += met.eq(look & ~legal)
+        with m.If(look & ~legal):
+            m.d.sync += met_strobe.eq(word.strobe)
+        with m.If(burst.first):
+            for n in reversed(range(config.word_bytes)):
+                with m.If(met_strobe[n]):
+                    m.d.comb += lane.eq(n)
+        m.d.comb += [self.fault.eq(fault), self.fault.row.eq(rows)]
+        with m.If(wrong):
+            m.d.sync += [
+                self.failed.eq(1), bus_failed.eq(1), fault.cause.eq(FaultCause.BUS_WRITE),
+                fault.address.eq(owed.o.p.beat << config.word_shift), fault.info.eq(axi.b.p.resp),
+            ]
+        with m.Elif(met & ~self.failed):
+            m.d.sync += self.failed.eq(1)
+            with m.If(burst.fault):
+                m.d.sync += fault.eq(self.run_fault)
+            with m.Else():
+                m.d.sync += [
+                    fault.cause.eq(FaultCause.PROTECTION), fault.info.eq(WRITE_INFO),
+                    fault.address.eq(Cat(lane, burst.beat)),
+                ]
+
+        # `waits`: the words held are too few for the next burst.
+        waits = Signal()
+        m.d.comb += [
+            waits.eq(bursts.o.valid & legal & ~enough),
+            self.busy.eq((owed.level != 0) | self.completed
+                         | ((words.level != 0) & ~waits & ~stop)),
+        ]
+        return m

@@ -1,0 +1,364 @@
+"""The sink that writes GM: bursts, rule 2, faults."""
+
+import dataclasses
+import random
+
+import pytest
+from amaranth.sim import Simulator
+
+from support.dma_sinks import (
+    GM_BASE,
+    GM_BYTES,
+    OPEN_WINDOWS,
+    GmSinkRig,
+    Run,
+    random_runs,
+    rows_of_words,
+    window,
+)
+from xpu_rtl.command.formats import FaultCause
+from xpu_rtl.common.axi import Resp
+from xpu_rtl.configs import get_config
+from xpu_rtl.dma.gm_sink import GmSink
+from xpu_rtl.params import XpuConfig
+
+PAGE = GM_BASE // 4096
+WRITE_GM = 16
+MARK = {"cause": FaultCause.BAD_ADDRESS, "address": 0x123456789, "info": 0xABCDE, "row": 99}
+
+
+def make(config, **options):
+    return GmSinkRig(GmSink(config), config, **options)
+
+
+def words(run, config):
+    return run.beats(config)[1]
+
+
+@pytest.mark.parametrize("name", ["tiny", "slice"])
+@pytest.mark.parametrize("direct", [0, 0.5, 1])
+@pytest.mark.parametrize(("memory", "word_p", "run_p"), [
+    ({}, 1.0, 1.0),
+    ({"latency": 20, "jitter": 30}, 0.5, 0.2),
+    ({"ready_p": 0.3, "valid_p": 0.5, "latency": 3}, 0.9, 0.9),
+    ({"need": "aw", "ready_p": 0.6}, 0.8, 0.9),
+    ({"need": "w", "ready_p": 0.6}, 0.8, 0.1)])
+def test_random_runs(name, direct, memory, word_p, run_p):
+    config = get_config(name)
+    rng = random.Random(f"{name}-{direct}-{memory}")
+    runs = random_runs(rng, config, 4, size=GM_BYTES, direct=direct,
+                       longest=60 * config.word_bytes)
+    rig = make(config, memory=memory, word_p=word_p, run_p=run_p, seed=rng.randrange(1000))
+    rig.run(runs)
+    assert bytes(rig.memory.data) == rig.expected(runs)
+    assert [offer[1:] for offer in rig.offers] == [burst[:2] for burst in rig.bursts(runs)]
+    assert rig.failed_at is None
+    assert rig.payload_bytes == sum(len(run.data) for run in runs)
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("ahead", [0, 1, 10])
+def test_latency(direct, ahead):
+    """The run comes ``ahead`` cycles before ``RUN_LATENCY`` requires it, so the word decides."""
+    config = get_config("slice")
+    rig = make(config, memory={"latency": 7})
+    late = GmSink.RUN_LATENCY + ahead - 1
+    rig.run([Run(0, bytes(16), direct=direct, last=True)], words_at=lambda n: late + 5,
+            runs_at=lambda n: 5)
+    assert rig.offers[0][0] - rig.word_cycles[0] == GmSink.DATA_LATENCY
+    assert rig.memory.write_cycles[0] - rig.word_cycles[0] == GmSink.DATA_LATENCY
+    assert rig.completed[0] - rig.memory.response_cycles[0] == GmSink.RESPONSE_LATENCY
+
+
+def test_run_latency():
+    config = get_config("slice")
+    rig = make(config)
+    rig.run([Run(0, bytes(16), last=True)], runs_at=lambda n: 20)
+    assert rig.word_cycles[0] < 5
+    assert rig.offers[0][0] == rig.run_cycles[0] + GmSink.RUN_LATENCY + 1
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("per_run", [1, 2, 3, 64])
+def test_throughput(direct, per_run):
+    """Words that arrive one per cycle leave so, without a bubble between runs and commands."""
+    config = get_config("slice")
+    count = max(3, 100 // per_run)
+    rig = make(config, memory={"latency": 40})
+    runs = rows_of_words(config, count, per_run=per_run, per_command=1, direct=direct)
+    total = count * per_run
+    rig.run(runs)
+    assert rig.word_cycles[-1] - rig.word_cycles[0] == total - 1
+    assert rig.memory.write_cycles[-1] - rig.memory.write_cycles[0] == total - 1
+    assert bytes(rig.memory.data) == rig.expected(runs)
+
+
+@pytest.mark.parametrize("name", ["tiny", "slice"])
+def test_throughput_of_long_runs(name):
+    """Bursts of the greatest length, not direct; the run begins in the middle of one."""
+    config = get_config(name)
+    rig = make(config)
+    size = config.burst_beats * config.bus_bytes
+    run = Run(size // 2, random.Random(1).randbytes(3 * size), last=True)
+    rig.run([run])
+    count = 3 * config.burst_beats
+    assert rig.word_cycles[-1] - rig.word_cycles[0] == count - 1
+    # The first burst waits for half as many words as the next ones need.
+    stall = config.burst_beats // 2
+    assert rig.memory.write_cycles[-1] - rig.memory.write_cycles[0] == count - 1 + stall
+    assert bytes(rig.memory.data) == rig.expected([run])
+
+
+def test_a_direct_burst_begins_with_its_first_word():
+    config = get_config("slice")
+    rig = make(config)
+    rig.run([Run(0, bytes(1024), direct=True, last=True)], words_at=lambda n: 10 * n + 5)
+    assert rig.offers[0][0] == rig.word_cycles[0] + GmSink.DATA_LATENCY
+    assert rig.memory.write_cycles == [
+        cycle + GmSink.DATA_LATENCY for cycle in rig.word_cycles]
+
+
+@pytest.mark.parametrize("held", [1, 2, 63])
+def test_a_burst_waits_for_its_last_word(held):
+    """Rule 2, and the meaning of ``busy``: low while the words held cannot become a burst."""
+    config = get_config("slice")
+    rig = make(config)
+    runs = [Run(0, bytes(64), last=True), Run(1024, bytes(1024), last=True)]
+    rig.run(runs, words_at=lambda n: 0 if n < 4 + held else None, cycles=200)
+    assert [offer[1:] for offer in rig.offers] == [(GM_BASE, 4)]
+    assert len(rig.completed) == 1
+    assert not rig.busy
+
+    rig = make(config)
+    rig.run(runs, words_at=lambda n: 0 if n < 4 + held else 300)
+    assert len(rig.offers) == 2
+    assert rig.offers[1][0] > 300 + 63 - held
+
+
+def test_busy_until_all_that_can_begin_has_begun():
+    """With the words of five bursts and a half held, ``busy`` stays until the five are answered."""
+    config = get_config("tiny")
+    rig = make(config, memory={"ready_p": 0.1, "latency": 30}, seed=4)
+    runs = rows_of_words(config, 6, per_run=8)
+    fell = []
+
+    def check(completed, busy):
+        GmSinkRig.check(rig, completed, busy)
+        if not busy and rig.word_cycles and rig.cycle > rig.word_cycles[-1]:
+            fell.append(len(rig.memory.response_cycles))
+    rig.check = check
+    rig.run(runs, words_at=lambda n: 0 if n < 44 else None, cycles=1200)
+    assert len(rig.word_cycles) == 44
+    assert fell
+    assert set(fell) == {5}
+
+
+def test_most_bursts_unanswered():
+    config = dataclasses.replace(get_config("slice"), max_bursts=8)
+    rig = make(config, memory={"latency": 300})
+    rig.run(rows_of_words(config, 20))
+    assert rig.offers[7][0] < 60
+    assert rig.offers[8][0] > 300
+    assert len(rig.offers) == 20
+
+
+def bad_runs(config, bad, *, fault, ring=0):
+    """Three commands of four rows of two runs; run ``bad`` is bad. Also rows of its command before
+    it."""
+    runs = []
+    for n in range(24):
+        row, piece = n // 2, n % 2
+        runs.append(Run(0x200 * n + 5, random.Random(n).randbytes(90), direct=n % 3 == 0,
+                        row_last=piece == 1, last=row % 4 == 3 and piece == 1,
+                        fault=fault and n == bad, ring=ring if n == bad else 0))
+    return runs, bad // 2 % 4
+
+
+@pytest.mark.parametrize("kind", ["marker", "window"])
+@pytest.mark.parametrize("bad", [0, 7, 8, 13, 23])
+@pytest.mark.parametrize("stalled", [False, True])
+def test_what_is_before_a_bad_run_is_written(kind, bad, stalled):
+    config = dataclasses.replace(get_config("slice"), rings=4)
+    windows = [OPEN_WINDOWS, OPEN_WINDOWS, window(PAGE + 3, PAGE + 2), OPEN_WINDOWS]
+    memory = {"latency": 60, "jitter": 10, "ready_p": 0.5} if stalled else {"latency": 60}
+    rig = make(config, memory=memory, windows=windows, seed=bad, word_p=0.7 if stalled else 1)
+    runs, row = bad_runs(config, bad, fault=kind == "marker", ring=2)
+    rig.run(runs, run_fault=MARK)
+    expected = (MARK["cause"], MARK["address"], MARK["info"], row) if kind == "marker" else (
+        FaultCause.PROTECTION, GM_BASE + 0x200 * bad + 5, WRITE_GM, row)
+    assert rig.fault == expected
+    assert len(rig.completed) == bad // 8
+    assert bytes(rig.memory.data) == rig.expected(runs[:bad])
+
+
+@pytest.mark.parametrize("kind", ["marker", "window"])
+def test_a_bad_run_is_looked_at_with_its_first_word(kind):
+    config = get_config("slice")
+    rig = make(config, windows=[window(PAGE, PAGE)])
+    runs = [Run(0, bytes(64)), Run(4096, bytes(64), fault=kind == "marker", last=True)]
+    rig.run(runs, run_fault=MARK, words_at=lambda n: 0 if n < 4 else 100)
+    assert rig.word_cycles[4] >= 100
+    assert rig.failed_at == rig.word_cycles[4] + GmSink.FAULT_LATENCY
+    rig = make(config, windows=[window(PAGE, PAGE)])
+    rig.run(runs, run_fault=MARK, words_at=lambda n: 0 if n < 4 else None, cycles=150)
+    assert rig.failed_at is None
+    assert not rig.busy
+
+
+def test_nothing_is_taken_after_a_fault():
+    config = get_config("slice")
+    rig = make(config)
+    runs = [Run(0, bytes(16), fault=True), *rows_of_words(config, 50)]
+    rig.run(runs, run_fault=MARK, words_at=lambda n: 4 * n, cycles=150)
+    assert len(rig.word_cycles) == 1
+    assert len(rig.run_cycles) <= 5
+    assert not rig.offers
+
+
+@pytest.mark.parametrize("name", ["tiny", "slice"])
+def test_the_window_is_tested_for_each_burst(name):
+    """A run that leaves its window: the bursts before are written, the address is a beat's."""
+    config = get_config(name)
+    rig = make(config, windows=[window(PAGE + 1, PAGE + 2, gm1_first=0, gm1_last=2**32 - 1,
+                                       gm1_read=1)])
+    run = Run(4096 + 1021, random.Random(3).randbytes(9000), last=True)
+    rig.run([run])
+    assert rig.fault == (FaultCause.PROTECTION, GM_BASE + 3 * 4096, WRITE_GM, 0)
+    cut = Run(run.address, run.data[:3 * 4096 - run.address])
+    assert bytes(rig.memory.data) == rig.expected([cut])
+
+
+@pytest.mark.parametrize("lane", [0, 1, 7, 14, 15])
+def test_the_address_is_that_of_the_first_byte(lane):
+    config = get_config("slice")
+    rig = make(config, windows=[{}])
+    rig.run([Run(4096 - 16 + lane, bytes(100), last=True)])
+    assert rig.fault == (FaultCause.PROTECTION, GM_BASE + 4096 - 16 + lane, WRITE_GM, 0)
+
+
+@pytest.mark.parametrize("rings", [1, 5])
+def test_each_ring_has_its_windows(rings):
+    config = dataclasses.replace(get_config("tiny"), rings=rings)
+    windows = [window(PAGE + ring, PAGE + ring) if ring % 2 else
+               {"gm1_first": PAGE + ring, "gm1_last": PAGE + ring, "gm1_write": 1,
+                "gm0_last": 2**32 - 1, "gm0_read": 1} for ring in range(rings)]
+    good = [Run(4096 * ring + 40, bytes([ring + 1] * 50), ring=ring, last=True)
+            for ring in range(rings)]
+    rig = make(config, windows=windows)
+    rig.run(good)
+    assert rig.failed_at is None
+    assert bytes(rig.memory.data) == rig.expected(good)
+    for ring in range(rings):
+        for page in (ring - 1, ring + 1):
+            address = 4096 * page + 40
+            if address < 0:
+                continue
+            rig = make(config, windows=windows)
+            rig.run([*good[:ring], Run(address, bytes(5), ring=ring, last=True)])
+            assert rig.fault == (FaultCause.PROTECTION, GM_BASE + address, WRITE_GM, 0)
+            assert len(rig.completed) == ring
+
+
+@pytest.mark.parametrize("resp", [Resp.SLVERR, Resp.DECERR])
+@pytest.mark.parametrize("bad", [0, 6, 7, 8, 23])
+def test_write_error(bad, resp):
+    config = get_config("slice")
+    rig = make(config, memory={"latency": 25, "jitter": 9}, seed=bad, word_p=0.5)
+    runs, row = bad_runs(config, bad, fault=False)
+    rig.memory.write_errors[GM_BASE + 0x200 * bad + 0x20] = resp      # its third beat
+    rig.run(runs)
+    assert rig.fault == (FaultCause.BUS_WRITE, GM_BASE + 0x200 * bad, resp, row)
+    assert len(rig.completed) == bad // 8
+    now, after = bytes(rig.memory.data), rig.expected(runs)
+    end = 0x200 * (bad + 1)
+    assert now[:end] == after[:end]
+    assert all(byte in (new, old) for byte, new, old in zip(now, after, rig.before, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["marker", "window"])
+@pytest.mark.parametrize("error", [0, 9, 10])
+@pytest.mark.parametrize("latency", [1, 2, 4, 80])
+def test_an_error_of_an_earlier_burst_wins(kind, error, latency):
+    config = dataclasses.replace(get_config("slice"), rings=2)
+    bad = 11
+    rig = make(config, memory={"latency": latency}, windows=[OPEN_WINDOWS, {}])
+    runs, _ = bad_runs(config, bad, fault=kind == "marker", ring=1)
+    rig.memory.write_errors[GM_BASE + 0x200 * error] = Resp.DECERR
+    rig.run(runs, run_fault=MARK)
+    assert rig.fault == (FaultCause.BUS_WRITE, GM_BASE + 0x200 * error, Resp.DECERR,
+                         error // 2 % 4)
+    assert len(rig.completed) == error // 8
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_burst_under_way_ends_without_strobes_after_an_error(direct):
+    """If it is direct, even without its words."""
+    config = get_config("slice")
+    rig = make(config, memory={"latency": 6})
+    rig.memory.write_errors[GM_BASE] = Resp.SLVERR
+    runs = [Run(0, bytes(16), last=True), Run(1024, bytes(1024), direct=direct, last=True),
+            Run(4096, bytes(16), last=True)]
+    rig.run(runs, words_at=lambda n: 0 if n < 40 or not direct else None if n == 40 else 0)
+    assert rig.fault == (FaultCause.BUS_WRITE, GM_BASE, Resp.SLVERR, 0)
+    if direct:
+        assert [beats for _, _, beats in rig.memory.writes] == [1, 64]
+        assert len(rig.memory.write_cycles) == 65
+        assert 16 < rig.memory.strobes_written < 16 * 40
+    else:       # its words had not all come before the error
+        assert [beats for _, _, beats in rig.memory.writes] == [1]
+    assert rig.payload_bytes == rig.memory.strobes_written
+
+
+@pytest.mark.parametrize("halt_at", [*range(4, 12), 30, 75])
+@pytest.mark.parametrize("direct", [False, True])
+def test_halt(halt_at, direct):
+    config = get_config("slice")
+    rig = make(config, memory={"latency": 12, "ready_p": 0.7}, seed=halt_at)
+    runs = [*rows_of_words(config, 3, direct=True),
+            *rows_of_words(config, 4, base=1024, per_run=64, direct=direct)]
+    rig.run(runs, halt_at=halt_at)
+    assert rig.idle_at is not None
+    assert rig.failed_at is None
+    assert all(cycle <= halt_at + 2 for cycle, *_ in rig.offers)
+    assert len(rig.memory.response_cycles) == len(rig.offers)
+    now, after = bytes(rig.memory.data), rig.expected(runs)
+    assert all(byte in (new, old) for byte, new, old in zip(now, after, rig.before, strict=True))
+    assert rig.payload_bytes == rig.memory.strobes_written
+
+
+def test_words_and_runs_are_dropped_while_halted():
+    config = get_config("slice")
+    rig = make(config)
+    runs = rows_of_words(config, 200)
+    rig.run(runs, halt_at=0, cycles=220)
+    assert rig.word_cycles == list(range(200))
+    assert rig.run_cycles == list(range(200))
+    assert not rig.offers
+    assert not rig.busy
+
+
+@pytest.mark.parametrize("lanes", [8, 32, 64])
+def test_other_widths(lanes):
+    config = XpuConfig(name="x", lanes=lanes, acc_rows=64, epilogue_lanes=4, max_bursts=4)
+    rng = random.Random(lanes)
+    runs = random_runs(rng, config, 4, size=GM_BYTES)
+    rig = make(config, memory={"ready_p": 0.7})
+    rig.run(runs)
+    assert bytes(rig.memory.data) == rig.expected(runs)
+
+
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
+def test_id():
+    config = get_config("tiny")
+    for axi_id in (-1, 16):
+        with pytest.raises(ValueError, match="axi_id must"):
+            GmSink(config, axi_id=axi_id)
+    dut = GmSink(config, axi_id=9)
+
+    async def bench(ctx):
+        assert ctx.get(dut.axi.aw.p.id) == 9
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-9)
+    sim.add_testbench(bench)
+    sim.run()
