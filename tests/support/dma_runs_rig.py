@@ -10,7 +10,8 @@ from xpu_rtl.command.types import FaultReport
 from xpu_rtl.dma.runs import RunSplitter
 from xpu_rtl.dma.stages import STRIP_WORDS, DestinationRun, FormRow, PlaceRun, RunKind, SourceRun
 
-__all__ = ["STREAMS", "Offered", "payload", "random_command", "run_splitter"]
+__all__ = ["STREAMS", "Offered", "assert_alike", "assert_fault", "payload", "random_command",
+           "run_splitter"]
 
 STREAMS = ("source", "form", "place", "destination")
 QUIET = 24      #: cycles without anything offered or accepted that end a run
@@ -105,6 +106,26 @@ def run_splitter(config, rows, *, load, windows, row_fault=None, seed=0, valid_p
     sim.add_testbench(bench)
     sim.run()
     return offered
+
+
+def assert_alike(offered, plan, *, exact=True):
+    """Compare the fields that mean something; after a fault more than the least may be offered."""
+    for name in STREAMS:
+        expected = getattr(plan, name)
+        if exact:
+            assert len(offered[name]) == len(expected), name
+        assert plan.least[name] <= len(offered[name]) <= len(expected), name
+        for n, (actual, wanted) in enumerate(zip(offered[name], expected, strict=False)):
+            assert {key: actual[key] for key in wanted} == wanted, f"{name} {n}"
+
+
+def assert_fault(offered, plan):
+    assert_alike(offered, plan, exact=False)
+    for side in ("source", "destination"):
+        report = offered.reports.get(side)
+        if report:
+            cause, address, info = getattr(plan, f"{side}_report")
+            assert report == {"cause": cause, "address": address, "info": info, "row": 0}
 
 
 def _place(rng, config, size, *, in_sm):
