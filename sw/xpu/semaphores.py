@@ -2,7 +2,7 @@
 
 from xpu_rtl.command.formats import Opcode
 
-from .dma import rows_of
+from .dma_commands import rows_of
 
 __all__ = ["Semaphores"]
 

@@ -10,7 +10,9 @@ from .errors import DTypeError, ShapeError
 __all__ = ["DTYPES", "Tensor", "check_dtype", "check_shape"]
 
 #: Element types a tensor may have, by name.
-DTYPES = {name: np.dtype(name) for name in ("int8", "uint8", "int32", "float32")}
+DTYPES = {name: np.dtype(name) for name in (
+    "bool", "int8", "uint8", "int16", "uint16", "float16", "int32", "uint32", "float32", "int64",
+    "uint64", "float64")}
 
 
 def check_dtype(dtype, argument="dtype", allowed=tuple(DTYPES)):
@@ -52,11 +54,12 @@ class Tensor:
         Element type.
     """
 
-    def __init__(self, device, block, shape, dtype, allocator):
+    def __init__(self, device, block, shape, dtype, allocator=None, base=None):
         self.device, self.shape, self.dtype = device, shape, dtype
-        self._block = block
-        finalizer = weakref.finalize(self, allocator.release, block)
-        finalizer.atexit = False
+        self._block, self._base = block, base       # a view keeps its base
+        if base is None:
+            finalizer = weakref.finalize(self, allocator.release, block)
+            finalizer.atexit = False
 
     @property
     def ndim(self):
@@ -90,6 +93,22 @@ class Tensor:
         """
         data = self.device._read_block(self._block, self.nbytes)
         return data.view(self.dtype).reshape(self.shape)
+
+    def reshape(self, *shape):
+        """Return the same memory as a tensor of another shape of as many elements.
+
+        One size may be -1: it follows from the others. Raises ``ShapeError``.
+        """
+        shape = shape[0] if len(shape) == 1 and np.iterable(shape[0]) else shape
+        sizes = list(shape)
+        rest = -math.prod(sizes) if sizes.count(-1) == 1 else 0
+        if rest > 0 and self.size % rest == 0:
+            sizes[sizes.index(-1)] = self.size // rest
+        sizes = check_shape(sizes, "reshape: shape")
+        if math.prod(sizes) != self.size:
+            raise ShapeError(f"reshape: shape must have {self.size} elements as {self.shape} has, "
+                             f"not {shape}")
+        return Tensor(self.device, self._block, sizes, self.dtype, base=self)
 
     def __len__(self):
         if not self.shape:

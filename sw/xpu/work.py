@@ -6,7 +6,7 @@ from xpu_rtl.command.formats import Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 
 from .commands import Command
-from .dma import DMA_OPCODES, row_indices
+from .dma_commands import DMA_OPCODES, row_indices
 from .errors import DeviceFault, XpuError
 from .hang import hang_error
 from .platforms import engine_names
