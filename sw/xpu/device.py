@@ -11,6 +11,7 @@ from xpu_rtl.csr import maps
 from .errors import ClosedError, ContractError, DTypeError, LostError, OutOfMemoryError
 from .memory import Allocator
 from .profile import Profile
+from .protection import window_registers
 from .tensor import Tensor, check_dtype, check_shape
 from .work import Work
 
@@ -45,6 +46,7 @@ class Device:
         self._lock = threading.RLock()
         self._closed = False
         self._profiles = []
+        self._windows = {}      # values of the window registers that were set, by address
         self._allocator = Allocator(platform.memory_bytes)
         block = self._allocator.allocate(64 << log2_slots, "command ring")
         self._work = Work(platform, block, log2_slots=log2_slots, timeout_cycles=timeout_cycles,
@@ -226,6 +228,50 @@ class Device:
         with self._lock:
             self._check_open()
             self._work.restart()
+            self._write_windows()
+
+    def protect(self, ring=0, *, gm=None, sm=None, semaphores=None):
+        """Confine the commands of a ring; what is not named is open to it.
+
+        Waits for outstanding work. Stays in force over ``reset``; ``protect(ring)`` lifts it. A
+        command that leaves the windows fails with PROTECTION, and nothing outside is touched.
+
+        Parameters
+        ----------
+        ring : int
+            Which ring. This device's own commands come from ring 0, so ring 0 must be able to read
+            them: ``ring_memory`` tells where they are.
+        gm : sequence of (first, last, permissions), optional
+            At most two pieces of global memory, given by their first and last byte in multiples
+            of 4096 bytes; permissions ``"r"``, ``"w"`` or ``"rw"``.
+        sm : (first, last, permissions), optional
+            A piece of the scratchpad, likewise in multiples of 64 bytes.
+        semaphores : (first, last, permissions), optional
+            Numbers; permissions ``"w"`` to wait, ``"s"`` to signal, or ``"ws"``.
+
+        Raises
+        ------
+        ArgumentError
+            An argument is out of range or misaligned.
+        """
+        with self._lock:
+            self._check_open()
+            registers = window_registers(self.config, self.platform.memory_bytes, ring, gm, sm,
+                                         semaphores, self.ring_memory if ring == 0 else None)
+            self._work.check()
+            self._work.wait_for(self._work.submitted)
+            self._windows.update(registers)
+            self._write_windows()
+
+    @property
+    def ring_memory(self):
+        """First and last byte of the command ring in global memory."""
+        block = self._work.ring_block
+        return block.address, block.address + block.size - 1
+
+    def _write_windows(self):
+        for offset, value in self._windows.items():
+            self.platform.write_register(offset, value)
 
     # Profiles ------------------------------------------------------------------------------------
     def profile(self):

@@ -43,8 +43,8 @@ class Work:
         Sequence numbers of the last operation submitted, and known to be complete (or given up).
     semaphores : Semaphores
         Values after all submitted work.
-    ring : Ring
-        The ring.
+    ring, ring_block : Ring, Block
+        The ring and its memory.
     seconds : float
         Time on the wall the platform has run.
     """
@@ -52,7 +52,7 @@ class Work:
     def __init__(self, platform, block, *, log2_slots, timeout_cycles, after_slice):
         self.platform, self.timeout_cycles = platform, timeout_cycles
         self.semaphores = Semaphores(platform.config)
-        self.ring = Ring(platform, block, log2_slots)
+        self.ring, self.ring_block = Ring(platform, block, log2_slots), block
         self.submitted = self.completed = 0
         self.seconds = 0.0
         self._after_slice = after_slice

@@ -1,6 +1,6 @@
 """Which commands the hardware refuses, and how it says so."""
 
-from xpu_rtl.address_map import SPACE_LSB, Space
+from xpu_rtl.address_map import Space
 from xpu_rtl.command.formats import ALL_FORMATS, HEADER, Engine, FaultCause, Opcode
 
 from .model_windows import WRITE
@@ -109,7 +109,7 @@ def check_gemm(config, command, windows):
     for name, (count, pitch, row_bytes) in spans.items():
         address, write = command[f"{name}_address"], name == "out"
         if not windows.sm_allowed(address, (count - 1) * pitch + row_bytes, write):
-            raise Fault(FaultCause.PROTECTION, engine, address=Space.SM << SPACE_LSB | address,
+            raise Fault(FaultCause.PROTECTION, engine, address=address,
                         info=Space.SM + WRITE * write)
 
 
