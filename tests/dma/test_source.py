@@ -67,7 +67,7 @@ def test_each_kind_in_order(name):
 
 STALLS = {
     "free": {},
-    "sink": {"ready_p": 0.3},
+    "sink": {"ready_p": 0.5},
     "memory": {"memory": {"latency": 30, "jitter": 40, "ready_p": 0.5, "valid_p": 0.6}},
     "scratchpad": {"sm_ready_p": 0.4, "sm_jitter": 9},
     "runs": {"run_p": 0.2},
@@ -146,12 +146,12 @@ def gapless(rig):
     return rig.word_cycles[-1] - rig.word_cycles[0] == len(rig.word_cycles) - 1
 
 
-@pytest.mark.parametrize("lanes", [4, 16, 64])
+@pytest.mark.parametrize("lanes", [8, 16, 64])
 def test_long_bursts_at_full_rate(lanes):
     """100 cycles of memory latency: after the first beat no cycle is lost."""
     config = XpuConfig(name="full", lanes=lanes)
     rig = SourceRig(config, memory={"latency": 100})
-    rig.play(commands([[gm(config, 0, GM_BYTES)]] if lanes > 4 else [[gm(config, 0, 4096)]]))
+    rig.play(commands([[gm(config, 0, min(GM_BYTES, 700 * config.word_bytes))]]))
     assert gapless(rig)
 
 
@@ -346,6 +346,7 @@ def test_halt(name, at):
     rig.simulate(commands(rows), bench)
 
 
+@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
 @pytest.mark.parametrize("axi_id", [-1, 16])
 def test_refuses_id(axi_id):
     with pytest.raises(ValueError, match="axi_id must lie in"):

@@ -192,7 +192,9 @@ class SourceRig:
                 faulty = run["kind"] is RunKind.FAULT
                 ctx.set(self.dut.run_fault, {"cause": cause, "address": address, "info": info,
                                              "row": 99} if faulty else {})
-                await ctx.tick().until(stream.ready)
+                accepted = False
+                while not accepted:     # ends with the bench, which is bounded
+                    _, _, accepted = await ctx.tick().sample(stream.ready)
                 self.run_cycles.append(self.cycle)
                 ctx.set(stream.valid, 0)
                 ctx.set(self.dut.run_fault, {"cause": 15, "info": 1})
@@ -214,9 +216,10 @@ class SourceRig:
                 report.cause, report.address, report.info, report.row)
             assert r_ready or not self.memory.outstanding, "a read may not be answered"
             assert not (halt and valid), "a word is offered after halt"
+            now = (is_fault, values if is_fault else data)
             if stalled is not None and not halt:
                 assert valid, "o withdrawn while stalled"
-                assert (data, is_fault, values) == stalled, "o or fault changed while stalled"
+                assert now == stalled, "o or fault changed while stalled"
             if valid:
                 assert self.fault is None, "a word after the fault"
                 if stalled is None:
@@ -227,9 +230,7 @@ class SourceRig:
                         self.fault = tuple(values)
                     else:
                         self.words.append(data)
-            stalled = None
-            if valid and not ready:
-                stalled = (data, is_fault, values)
+            stalled = now if valid and not ready else None
             if begin:
                 self.begins.append((self.cycle, index))
             self.payload += payload
@@ -251,10 +252,10 @@ class SourceRig:
         sim = Simulator(self.dut)
         sim.add_clock(1e-9)
         sim.add_testbench(set_windows)
-        sim.add_testbench(self._monitor, background=True)
         sim.add_testbench(self._scratchpad, background=True)
         sim.add_testbench(self.memory.read_process(self.dut.axi), background=True)
         sim.add_testbench(self._runs(runs), background=True)
+        sim.add_testbench(self._monitor, background=True)   # last: it counts the cycles
         sim.add_testbench(bench)
         sim.run()
 
