@@ -160,12 +160,12 @@ class ModelDma:
     def _read(self, dma, rows, count):
         """Return ``count`` rows as they will be written, or one if all are the same."""
         if dma.mode == DmaMode.FILL:
-            return np.resize(dma.fill, dma.bytes)
+            return dma.filled_row()
         left, copied, source = rows.left[:count], rows.copied[:count], rows.source[:count]
         if dma.mode != DmaMode.CLIP:
             return self._gather(source, dma.bytes)
         data = np.empty((count, dma.bytes), np.uint8)
-        data[:] = np.resize(dma.fill, dma.bytes)
+        data[:] = dma.filled_row()
         shapes, which = np.unique(left << 24 | copied, return_inverse=True)
         for number, shape in enumerate(shapes.tolist()):
             begin, size = shape >> 24, shape & (1 << 24) - 1

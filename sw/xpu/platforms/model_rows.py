@@ -77,12 +77,16 @@ class DmaCommand:
         self.transpose = self.mode == DmaMode.TRANSPOSE
         self.rows = math.prod(count for count, *_ in self.loops[self.transpose:])
         self.progress = get("progress_semaphore", 0)
-        self.fill = np.array([get("fill", 0)], "<u4").view(np.uint8)
 
     @property
     def element(self):
         """Bytes of an element of a TRANSPOSE."""
         return 1 << self._get("element_log2", 0)
+
+    def filled_row(self):
+        """The bytes of a row that is filled whole."""
+        words = np.full(-(-self.bytes // 4), self._get("fill", 0), "<u4")
+        return words.view(np.uint8)[:self.bytes]
 
     # Checks of the fields ------------------------------------------------------------------------
     def check(self, config, windows):
