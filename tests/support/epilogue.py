@@ -138,11 +138,12 @@ class _Port:
 
 
 def run(dut, config, tiles, memory, *, seed=0, ready_p=1.0, latency=(1, 1), add_p=1.0,
-        compute=(0, 0), idle_after=12, timeout=20_000):
+        compute=(0, 0), idle_after=12, timeout=20_000, last_word=None):
     """Run ``tiles`` through the epilogue until all is done (or faulted) and some cycles more.
 
     ``compute``: range of cycles from accepting a tile to its ``computed``; the next tile is offered
-    once its accumulator memory is free. Returns the ``Log``.
+    once its accumulator memory is free. ``last_word`` of the window is that of the scratchpad if
+    ``None``. Returns the ``Log``.
     """
     log = Log()
     rng = random.Random(seed)
@@ -161,6 +162,7 @@ def run(dut, config, tiles, memory, *, seed=0, ready_p=1.0, latency=(1, 1), add_
         return rows
 
     async def bench(ctx):
+        ctx.set(dut.last_word, config.sm_words - 1 if last_word is None else last_word)
         param = _Port(dut.param, memory, rng, ready_p, latency)
         output = _Port(dut.output, memory, rng, ready_p, latency)
         waiting = deque(tiles)          # not yet accepted

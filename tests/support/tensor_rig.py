@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from amaranth.sim import Simulator
 
+from support.command_windows import CLOSED, OPEN
 from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, OutType
 from xpu_rtl.command.types import Activity, IssuedCommand
 from xpu_rtl.numerics import relu, requantize, wrap_int32
@@ -135,6 +136,7 @@ class Result:
     answers: dict = field(default_factory=dict)     #: port name: cycle of each response
     writes: list = field(default_factory=list)      #: (cycle, word address)
     memory: np.ndarray = None
+    quiet_at: int | None = None                     #: first cycle of ``quiet`` after an abort
 
     def busy(self):
         """Cycles in which a row entered the array (reported one cycle later)."""
@@ -209,12 +211,13 @@ def _simulator(config):
 
 def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0.0,
                  add_p=1.0, latency=3, semaphores=None, expect_fault=False, after=40,
-                 abort_at=None):
+                 abort_at=None, windows=None, ring=0):
     """Run commands on a ``TensorUnit`` from reset until all are done; return a ``Result``.
 
     ``delay_p`` is the chance per cycle that a response is late, of all ports or by port name.
     ``semaphores(cycle)`` returns the values of the semaphores by number. Checks results, the order
-    of completions, additions, and the stability of stalled streams.
+    of completions, additions, and the stability of stalled streams. ``windows`` are those of
+    ``ring``, from which all commands come; other rings may use nothing.
     """
     config = matrices.config
     unit, sim, current = _simulator(config)
@@ -230,6 +233,8 @@ def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0
 
     async def bench(ctx):
         offered, stalled_add, finished = None, None, None
+        for number in range(config.rings):
+            ctx.set(unit.windows[number], (windows or OPEN) if number == ring else CLOSED)
         reached = {"a": 0, "b": 0}
         views = {"a": unit.a_view, "b": unit.b_view}
         scalars = [port.cmd.ready, port.done.valid, port.done.p.fault.cause,
@@ -244,13 +249,14 @@ def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0
                 offered, values = waiting.popleft()
                 word = HEADER.pack({"opcode": Opcode.GEMM, "slots": GEMM.slots}) | GEMM.pack(values)
                 ctx.set(port.cmd.payload.as_value(),
-                        layout.const({"index": 100 + offered}).as_bits() | word)
+                        layout.const({"index": 100 + offered, "ring": ring}).as_bits() | word)
             ctx.set(port.cmd.valid, offered is not None)
             ctx.set(port.abort, abort_at is not None and cycle >= abort_at)
             add_ready = rng.random() < add_p
             ctx.set(port.add.ready, add_ready)
             for name, view in views.items():
                 ctx.set(view.reached, reached[name])
+            unanswered = any(one.pending for one in ports)
             for one in ports:
                 one.drive(ctx, cycle, log.memory, config.word_bytes, log)
 
@@ -264,7 +270,10 @@ def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0
                 number, threshold = looks[2 * n:2 * n + 2]
                 distance = current.get(number, 0) - threshold & (1 << config.semaphore_width) - 1
                 reached[name] = not number or not distance >> (config.semaphore_width - 1)
-            assert quiet
+            assert quiet == (not unanswered and not any(
+                values[len(scalars) + 5 * n] for n in range(len(ports)))), "quiet"
+            if abort_at is not None and cycle > abort_at and quiet and log.quiet_at is None:
+                log.quiet_at = cycle
             log.activity.append(activity)
             if offered is not None and cmd_ready:
                 log.accepted.append(cycle)

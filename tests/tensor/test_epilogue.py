@@ -197,6 +197,7 @@ def test_streams_do_not_wait_for_ready():
               "scale": 0x3F800000, "has_bias": 1}
 
     async def bench(ctx):
+        ctx.set(dut.last_word, config.sm_words - 1)
         ctx.set(dut.tile.payload, TileDescriptor(config).const(fields))
         ctx.set(dut.tile.valid, 1)
         assert ctx.get(dut.tile.ready)

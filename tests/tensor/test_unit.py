@@ -277,10 +277,20 @@ def test_fault_drains_complete_tiles_first():
     assert result.writes[-1][0] < result.done[0][0]
 
 
-def test_abort():
-    """After an abort nothing more is asked for, and no command is accepted."""
+@pytest.mark.parametrize(("at", "accept_p"), [(60, 1), (61, 1), (140, 1), (60, 0.4), (150, 0.3)])
+def test_abort(at, accept_p):
+    """After an abort no access is offered but those that were, and no command is accepted."""
     matrices = Matrices(TINY, 15)
     commands = [matrices.gemm(16, 16, 16, tile_rows=4), matrices.gemm(4, 4, 4)]
-    result = run(matrices, commands, abort_at=60, after=120)
+    result = run(matrices, commands, abort_at=at, after=120, seed=at, accept_p=accept_p,
+                 delay_p=1 - accept_p)
     assert not result.done
-    assert all(cycle <= 61 for reads in result.reads.values() for cycle, _ in reads)
+    assert result.quiet_at is not None
+    accesses = [cycle for reads in result.reads.values() for cycle, _ in reads]
+    accesses += [cycle for cycle, _ in result.writes]       # answered, not asked for
+    answers = [cycle for answers in result.answers.values() for cycle in answers]
+    assert max(accesses) < result.quiet_at
+    assert max(answers) < result.quiet_at
+    if accept_p == 1:
+        assert result.quiet_at <= at + 10
+        assert all(cycle < at for reads in result.reads.values() for cycle, _ in reads)

@@ -4,8 +4,11 @@ from amaranth import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..address_map import Space
+from ..command.decode import WRITE
 from ..command.formats import GEMM, FaultCause
 from ..command.types import FaultReport, command_layout
+from ..command.windows import LINE_BYTES, RingWindows, semaphore_allowed, sm_allowed
 from ..params import XpuConfig
 
 __all__ = ["CommandCheck"]
@@ -25,8 +28,10 @@ class CommandCheck(wiring.Component):
     addresses of a, b, output (unless hold), bias (if used), scale (if used), B zero points (if
     used) that are misaligned or beyond the scratchpad; for the pitches of a, b, blocks of b, output
     that are misaligned; for a pitch of the output beyond the scratchpad (with several rows and no
-    hold). ``info`` is the lsb of the field for the first two causes; ``address`` the value of the
-    field for the last.
+    hold). Then PROTECTION for those of the a, b, out, release semaphores and of the addresses used
+    that are outside the window of the ring, or not permitted. ``info`` is the lsb of the field for
+    the first two causes, and as ``FaultCause`` says for the last; ``address`` is the value of the
+    field for the last two.
 
     Parameters
     ----------
@@ -39,6 +44,8 @@ class CommandCheck(wiring.Component):
         The command.
     blocks : In(17 - word_shift)
         Its column blocks.
+    window : In(RingWindows())
+        What it may use.
     bad : Out(1)
         It is refused.
     report : Out(FaultReport())
@@ -46,7 +53,7 @@ class CommandCheck(wiring.Component):
 
     Timing
     ------
-    Latency: 1 cycle (``LATENCY``); ``command`` must hold for one cycle more, for ``report``.
+    Latency: 1 cycle (``LATENCY``); the inputs must hold for one cycle more, for ``report``.
     Throughput: one command per two cycles. Backpressure: none.
     Combinational paths: ``command`` to ``report``.
     Reset: nothing is refused.
@@ -58,6 +65,7 @@ class CommandCheck(wiring.Component):
         self._config = config
         super().__init__({
             "command": In(command_layout(GEMM)), "blocks": In(17 - config.word_shift),
+            "window": In(RingWindows()),
             "bad": Out(1), "report": Out(FaultReport()),
         })
 
@@ -67,6 +75,7 @@ class CommandCheck(wiring.Component):
         semaphore, field, address = (
             FaultCause.BAD_SEMAPHORE, FaultCause.BAD_FIELD, FaultCause.BAD_ADDRESS)
 
+        protection, window = FaultCause.PROTECTION, self.window
         rules = []      # (condition, cause, field name)
         if config.semaphores < 256:
             rules += [(c[name][config.semaphore_bits:].any(), semaphore, name)
@@ -107,6 +116,21 @@ class CommandCheck(wiring.Component):
         rules.append((c.out_pitch[config.sm_byte_width:].any() & (c.rows != 1) & ~c.hold, address,
                       "out_pitch"))
 
+        # The window.
+        space = {}      # info by field name
+        for name, signal in zip(_SEMAPHORES, (False, False, True, True), strict=True):
+            allowed = Signal(name=f"{name}_allowed")
+            m.d.comb += allowed.eq(semaphore_allowed(window, c[name], signal=signal))
+            rules.append((~allowed, protection, name))
+            space[name] = Space.SEMAPHORE + WRITE * signal
+        for name, condition in used.items():
+            write = name == "out_address"
+            allowed, line = Signal(name=f"{name}_allowed"), Signal(18, name=f"{name}_line")
+            m.d.comb += [line.eq(c[name][LINE_BYTES.bit_length() - 1:]),
+                         allowed.eq(sm_allowed(window, line, line, write=write))]
+            rules.append((~allowed & condition, protection, name))
+            space[name] = Space.SM + WRITE * write
+
         # The first broken rule. Conditions are one bit each.
         broken = Signal(len(rules))
         m.d.comb += [broken[n].eq(rule[0]) for n, rule in enumerate(rules)]
@@ -116,7 +140,8 @@ class CommandCheck(wiring.Component):
             with m.If(s1_broken[n]):
                 m.d.comb += [
                     self.report.cause.eq(cause),
-                    self.report.address.eq(c[name] if cause is address else 0),
-                    self.report.info.eq(0 if cause is address else GEMM.lsb[name]),
+                    self.report.address.eq(c[name] if cause in (address, protection) else 0),
+                    self.report.info.eq(0 if cause is address else space[name]
+                                        if cause is protection else GEMM.lsb[name]),
                 ]
         return m

@@ -1,11 +1,12 @@
 """The tensor unit without its epilogue."""
 
-from amaranth import Module, Signal, unsigned
+from amaranth import Cat, Const, Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..command.formats import GEMM
 from ..command.types import Activity, EnginePort, SemaphoreAdd, SemaphoreView
+from ..command.windows import LINE_BYTES, RingWindows, ring_windows
 from ..common.fifo import StreamFifo
 from ..common.interfaces import connect_stream
 from ..params import XpuConfig
@@ -41,9 +42,16 @@ class TensorCompute(wiring.Component):
         Reads of A; of B and its zero points.
     a_view, b_view : Out(SemaphoreView(config))
         Waits for A and B.
-    tile, computed, acc, released, add, done, fault, fault_address : Out or In
-        The other side of the members of ``Epilogue`` with these names. Tiles are sent as soon as
-        the epilogue takes them, at the latest when they start.
+    quiet : In(1)
+        For ``port.quiet``.
+    windows : In(ring_windows(config))
+        What the rings may use; looked at when a command is accepted. All unfinished commands are of
+        one ring, so those of the last one accepted count.
+    last_word : Out(sm_addr_width)
+        Last word of the window.
+    tile, computed, acc, released, add, done, fault, fault_address, protected, fault_write :
+        Out or In, the other side of the members of ``Epilogue`` with these names. Tiles are sent
+        as soon as the epilogue takes them, at the latest when they start.
     settled : In(1)
         All words of tiles released by the epilogue are written. Looked at after a fault only.
 
@@ -65,10 +73,13 @@ class TensorCompute(wiring.Component):
             "port": Out(EnginePort(GEMM)),
             "activation": Out(ScratchpadPort(config)), "weight": Out(ScratchpadPort(config)),
             "a_view": Out(SemaphoreView(config)), "b_view": Out(SemaphoreView(config)),
+            "quiet": In(1), "windows": In(ring_windows(config)),
+            "last_word": Out(config.sm_addr_width),
             "tile": Out(stream.Signature(TileDescriptor(config))), "computed": Out(1),
             "acc": In(AccumulatorPort(config)), "released": In(1),
             "add": In(stream.Signature(SemaphoreAdd())), "done": In(1),
-            "fault": In(1), "fault_address": In(32), "settled": In(1),
+            "fault": In(1), "fault_address": In(32), "protected": In(1), "fault_write": In(1),
+            "settled": In(1),
         })
 
     @staticmethod
@@ -91,7 +102,7 @@ class TensorCompute(wiring.Component):
         m.submodules.retire = retire = Retire(config)
 
         halt = Signal()
-        m.d.comb += [halt.eq(port.abort | retire.stop), port.quiet.eq(1)]
+        m.d.comb += [halt.eq(port.abort | retire.stop), port.quiet.eq(self.quiet)]
         m.d.comb += [part.halt.eq(halt) for part in (sequencer, weights, activations, feeder)]
 
         # Commands in.
@@ -111,6 +122,27 @@ class TensorCompute(wiring.Component):
             indices.o.ready.eq(activations.begin),
             port.begin.eq(activations.begin), port.begin_index.eq(indices.o.payload),
         ]
+
+        # The window of the ring.
+        line_bits = config.sm_byte_width - (LINE_BYTES.bit_length() - 1)
+        line_words = LINE_BYTES // config.word_bytes
+        new_window = Signal(RingWindows())
+        window = Signal(RingWindows(), reset_less=True)
+        last_word = Signal(config.sm_addr_width, reset_less=True)
+        m.d.comb += [
+            new_window.eq(self.windows[0] if config.rings == 1
+                          else self.windows[port.cmd.p.ring]),
+            sequencer.window.eq(window), self.last_word.eq(last_word),
+            weights.last_word.eq(last_word), activations.last_word.eq(last_word),
+        ]
+        with m.If(accepted):
+            m.d.sync += [
+                window.eq(new_window),
+                last_word.eq(Cat(Const(line_words - 1, line_words.bit_length() - 1),
+                                 new_window.sm_last[:line_bits])),
+            ]
+            with m.If(new_window.sm_last[line_bits:].any()):    # all of the scratchpad
+                m.d.sync += last_word.eq(config.sm_words - 1)
 
         # Passes and tiles.
         connect_stream(m, sequencer.weight, weights.i)
@@ -152,11 +184,14 @@ class TensorCompute(wiring.Component):
             retire.refused.eq(sequencer.fault), retire.refused_report.eq(sequencer.report),
             retire.refused_sequence.eq(sequencer.fault_sequence),
             retire.b_fault.eq(weights.fault), retire.b_address.eq(weights.fault_address),
-            retire.b_sequence.eq(weights.fault_sequence),
+            retire.b_sequence.eq(weights.fault_sequence), retire.b_protected.eq(weights.protected),
             retire.a_fault.eq(activations.fault), retire.a_address.eq(activations.fault_address),
             retire.a_sequence.eq(activations.fault_sequence),
+            retire.a_protected.eq(activations.protected),
             retire.epilogue_done.eq(self.done), retire.epilogue_fault.eq(self.fault),
             retire.epilogue_address.eq(self.fault_address),
+            retire.epilogue_protected.eq(self.protected),
+            retire.epilogue_write.eq(self.fault_write),
             retire.draining.eq(feeder.draining), retire.settled.eq(self.settled),
         ]
 

@@ -7,7 +7,7 @@ from amaranth.utils import ceil_log2
 
 from ..command.formats import OutType
 from ..params import XpuConfig
-from .types import AccumulatorPort, TileDescriptor, wide_address
+from .types import AccumulatorPort, TileDescriptor, retreat, wide_address
 
 __all__ = ["DrainSequencer", "DrainStep", "RowEnd"]
 
@@ -79,10 +79,12 @@ class DrainSequencer(wiring.Component):
         8-bit results are in the datapath: an INT32 tile, whose way is shorter, waits.
     end : Out(stream.Signature(RowEnd()))
         Accepted with the last step of each row of a tile's last block; once for a silent tile.
+    last_word : In(config.sm_addr_width)
+        Last word of the ring's window.
     active : Out(1)
         A tile is being drained.
     fault, fault_address : Out(1), Out(wide_address(config))
-        Sticky: stopped at this word address.
+        Sticky: stopped at this word address, which is behind the window or the scratchpad.
 
     Timing
     ------
@@ -107,7 +109,7 @@ class DrainSequencer(wiring.Component):
             "param_row": Out(range(config.lanes // self.param_lanes)),
             "word": Out(1), "word_address": Out(config.sm_addr_width), "room": In(1),
             "bytes_busy": In(1),
-            "end": Out(stream.Signature(RowEnd())),
+            "end": Out(stream.Signature(RowEnd())), "last_word": In(config.sm_addr_width),
             "active": Out(1), "fault": Out(1), "fault_address": Out(wide_address(config)),
         })
 
@@ -125,9 +127,10 @@ class DrainSequencer(wiring.Component):
         rows_left = Signal.like(tile.rows, reset_less=True)
         block = Signal(range(config.tile_blocks), reset_less=True)
         row = Signal(range(config.acc_rows), reset_less=True)  # of the accumulators
-        word, row_start, block_start = (
+        word, row_start, block_start, word_room, row_room, block_room = (
             Signal(wide_address(config), name=name, reset_less=True)
-            for name in ("word_at", "row_start", "block_start"))
+            for name in ("word_at", "row_start", "block_start", "word_room", "row_room",
+                         "block_room"))
 
         int32, word_first, word_end = Signal(), Signal(), Signal()
         row_last, last_row, last_block = Signal(), Signal(), Signal()
@@ -146,7 +149,7 @@ class DrainSequencer(wiring.Component):
         m.d.comb += [
             row_ending.eq(tile.silent | (row_last & last_block)),
             ending.eq(row_ending & (tile.silent | last_row)),
-            outside.eq(~tile.silent & word_first & word[-1]),
+            outside.eq(~tile.silent & word_first & word_room[-1]),
             able.eq(active & ~stopped & ~outside & (tile.silent | ~word_first | self.room)),
             go.eq(able & (~row_ending | self.end.ready)),
             self.end.valid.eq(able & row_ending),
@@ -180,24 +183,29 @@ class DrainSequencer(wiring.Component):
         m.d.sync += self.released.eq(self.step.valid & ending)
 
         # The next word: after this one, at the next row, or at the top of the next block.
-        origin, stride, following = (Signal(wide_address(config), name=name)
-                                     for name in ("origin", "stride", "following"))
-        m.d.comb += [origin.eq(word), stride.eq(1), following.eq(origin + stride)]
+        origin, origin_room, stride, following = (
+            Signal(wide_address(config), name=name)
+            for name in ("origin", "origin_room", "stride", "following"))
+        next_room = retreat(m, "next_room", origin_room, stride)
+        m.d.comb += [origin.eq(word), origin_room.eq(word_room), stride.eq(1),
+                     following.eq(origin + stride)]
         with m.If(row_last & last_row):
-            m.d.comb += [origin.eq(block_start), stride.eq(Mux(int32, 4, 1))]
+            m.d.comb += [origin.eq(block_start), origin_room.eq(block_room),
+                         stride.eq(Mux(int32, 4, 1))]
         with m.Elif(row_last):
-            m.d.comb += [origin.eq(row_start), stride.eq(tile.out_pitch)]
+            m.d.comb += [origin.eq(row_start), origin_room.eq(row_room), stride.eq(tile.out_pitch)]
         with m.If(self.acc.en):
             m.d.sync += row.eq(row + 1)
         with m.If(go):
             m.d.sync += step.eq(step + 1)
             with m.If(row_last | (int32 & word_end)):
-                m.d.sync += word.eq(following)
+                m.d.sync += [word.eq(following), word_room.eq(next_room)]
             with m.If(row_last):
-                m.d.sync += [step.eq(0), row_start.eq(following), rows_left.eq(rows_left - 1)]
+                m.d.sync += [step.eq(0), row_start.eq(following), row_room.eq(next_room),
+                             rows_left.eq(rows_left - 1)]
                 with m.If(last_row):
-                    m.d.sync += [block_start.eq(following), rows_left.eq(tile.rows - 1),
-                                 block.eq(block + 1)]
+                    m.d.sync += [block_start.eq(following), block_room.eq(next_room),
+                                 rows_left.eq(tile.rows - 1), block.eq(block + 1)]
             with m.If(ending):
                 m.d.sync += active.eq(0)
 
@@ -215,8 +223,10 @@ class DrainSequencer(wiring.Component):
         taken = Signal()
         m.d.comb += taken.eq(self.tile.valid & self.tile.ready)
         m.d.sync += ready_tiles.eq(ready_tiles + self.computed - taken)
+        tile_room = retreat(m, "tile_room", self.last_word, new.out_address)
         with m.If(taken):
             m.d.sync += [
+                word_room.eq(tile_room), row_room.eq(tile_room), block_room.eq(tile_room),
                 active.eq(1), tile.eq(new), half.eq(self.half), step.eq(0), block.eq(0), row.eq(0),
                 rows_left.eq(new.rows - 1), word.eq(new.out_address),
                 row_start.eq(new.out_address), block_start.eq(new.out_address),

@@ -54,11 +54,15 @@ class Epilogue(wiring.Component):
         1 for each row of a tile, when all its words are written, if it has a semaphore.
     done : Out(1)
         Pulse, once per command, in order: everything is written and every add accepted.
+    last_word : In(config.sm_addr_width)
+        Last word of the ring's window.
     fault : Out(1)
-        Sticky: an address left the scratchpad. All earlier tiles are finished, all words before
-        the offending one are written, and nothing more is issued until reset.
+        Sticky: an address left the scratchpad or the window. All earlier tiles are finished, all
+        words before the offending one are written, and nothing more is issued until reset.
     fault_address : Out(32)
         Byte offset of the offence.
+    protected, fault_write : Out(1), Out(1)
+        It is in the scratchpad; it is a write.
     busy : Out(1)
         A tile is inside. Low after a fault.
     settled : Out(1)
@@ -91,7 +95,8 @@ class Epilogue(wiring.Component):
             "acc": Out(AccumulatorPort(config)), "released": Out(1),
             "param": Out(ScratchpadPort(config)), "output": Out(ScratchpadPort(config)),
             "add": Out(stream.Signature(SemaphoreAdd())), "done": Out(1),
-            "fault": Out(1), "fault_address": Out(32), "busy": Out(1),
+            "last_word": In(config.sm_addr_width), "fault": Out(1), "fault_address": Out(32),
+            "protected": Out(1), "fault_write": Out(1), "busy": Out(1),
             "settled": Out(1), "conflict": Out(1),
         })
 
@@ -110,6 +115,7 @@ class Epilogue(wiring.Component):
             drain.half.eq(loader.half), drain.computed.eq(self.computed),
             loader.r_en.eq(drain.step.valid), loader.r_half.eq(drain.param_half),
             loader.r_block.eq(drain.param_block), loader.r_row.eq(drain.param_row),
+            loader.last_word.eq(self.last_word), drain.last_word.eq(self.last_word),
             loader.stop.eq(drain.fault), self.released.eq(drain.released),
             completion.word.eq(drain.word), completion.written.eq(self.output.rsp.valid),
             self.done.eq(completion.done), self.settled.eq(completion.quiet),
@@ -124,9 +130,11 @@ class Epilogue(wiring.Component):
             fault.eq(completion.quiet & loader.idle
                      & (drain.fault | (loader.fault & ~drain.active))),
             fault_address.eq(Mux(drain.fault, drain.fault_address, loader.fault_address)),
+            self.fault_write.eq(drain.fault),
         ]
         m.d.comb += [
             self.fault.eq(fault), self.fault_address.eq(fault_address << config.word_shift),
+            self.protected.eq(~fault_address[-1]),
             self.busy.eq(~fault & (~loader.empty | drain.active | ~completion.quiet | self.done)),
         ]
         return m

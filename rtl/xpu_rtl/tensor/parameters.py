@@ -9,7 +9,7 @@ from ..common.fifo import StreamFifo
 from ..params import XpuConfig
 from ..prims.sram import Sram1R1W
 from ..scratchpad.types import ScratchpadPort
-from .types import TileDescriptor
+from .types import TileDescriptor, retreat
 
 __all__ = ["ParameterLoader"]
 
@@ -47,6 +47,8 @@ class ParameterLoader(wiring.Component):
         Row read, in the cycle after ``r_en`` and until the next.
     param : Out(ScratchpadPort(config))
         Reads of the parameters.
+    last_word : In(config.sm_addr_width)
+        Last word of the ring's window.
     stop : In(1)
         Begin no further load.
     empty : Out(1)
@@ -54,10 +56,10 @@ class ParameterLoader(wiring.Component):
     idle : Out(1)
         No request is offered and none lacks its response.
     fault : Out(1)
-        The oldest tile not yet taken has a parameter outside the scratchpad. Sticky: it is never
-        offered. Words before the offending one may have been read.
+        The oldest tile not yet taken has a parameter outside the scratchpad or the window. Sticky:
+        it is never offered. Words before the offending one may have been read.
     fault_address : Out(config.sm_addr_width + 1)
-        Word address of the offence.
+        Word address of the offence, in or beyond the scratchpad.
 
     Timing
     ------
@@ -82,7 +84,7 @@ class ParameterLoader(wiring.Component):
             "r_row": In(range(self.block_rows)),
             "bias": Out(32 * self.row_lanes), "scale": Out(32 * self.row_lanes),
             "param": Out(ScratchpadPort(config)),
-            "stop": In(1), "empty": Out(1), "idle": Out(1),
+            "last_word": In(config.sm_addr_width), "stop": In(1), "empty": Out(1), "idle": Out(1),
             "fault": Out(1), "fault_address": Out(address),
         })
 
@@ -114,10 +116,16 @@ class ParameterLoader(wiring.Component):
 
         asked, ask_scale = Signal.like(last_word), Signal()
         address = Signal(config.sm_addr_width + 1, reset_less=True)
+        room = Signal.like(address, reset_less=True)
+        chosen, room_base, room_step = (Signal.like(address, name=name)
+                                        for name in ("chosen", "room_base", "room_step"))
+        next_room = retreat(m, "next_room", room_base, room_step)
         got, got_scale = Signal.like(last_word), Signal()
         complete = Signal()
         row_bits = ceil_log2(row_words)
         m.d.comb += [
+            chosen.eq(Mux(tile.has_bias, tile.bias_address, tile.scale_address)),
+            room_base.eq(self.last_word),
             self.param.req.p.address.eq(address),
             self.fault_address.eq(address),
             store.w_addr.eq(Cat(got[row_bits:], ~half)),
@@ -132,11 +140,10 @@ class ParameterLoader(wiring.Component):
 
         with m.FSM(name="state"):
             with m.State("DECIDE"):  # a tile
-                m.d.comb += self.idle.eq(1)
+                m.d.comb += [self.idle.eq(1), room_step.eq(chosen)]
                 m.d.sync += [asked.eq(0), got.eq(0),
                              ask_scale.eq(~tile.has_bias), got_scale.eq(~tile.has_bias),
-                             address.eq(Mux(tile.has_bias, tile.bias_address,
-                                            tile.scale_address))]
+                             address.eq(chosen), room.eq(next_room)]
                 with m.If(tiles.o.valid):
                     with m.If(tile.silent | ~(tile.has_bias | tile.scale_vector)
                               | (~tile.first & (tile.column_tile == column))):
@@ -145,11 +152,14 @@ class ParameterLoader(wiring.Component):
                         m.d.sync += column.eq(tile.column_tile)
                         m.next = "REQUEST"
             with m.State("REQUEST"):  # the scratchpad
-                m.d.comb += self.param.req.valid.eq(~address[-1])
-                with m.If(address[-1]):  # the guard bit
+                m.d.comb += [self.param.req.valid.eq(~room[-1]), room_base.eq(room),
+                             room_step.eq(1)]
+                with m.If(asked == last_word):
+                    m.d.comb += [room_base.eq(self.last_word), room_step.eq(tile.scale_address)]
+                with m.If(room[-1]):  # the guard bit
                     m.next = "FAULT"
                 with m.Elif(self.param.req.ready):
-                    m.d.sync += [asked.eq(asked + 1), address.eq(address + 1)]
+                    m.d.sync += [asked.eq(asked + 1), address.eq(address + 1), room.eq(next_room)]
                     with m.If(asked == last_word):
                         m.d.sync += [asked.eq(0), ask_scale.eq(1), address.eq(tile.scale_address)]
                         with m.If(ask_scale | ~tile.scale_vector):

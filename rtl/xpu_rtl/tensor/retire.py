@@ -4,6 +4,8 @@ from amaranth import Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..address_map import Space
+from ..command.decode import WRITE
 from ..command.formats import FaultCause
 from ..command.types import Completion, FaultReport, SemaphoreAdd
 from ..common.fifo import StreamFifo
@@ -41,12 +43,13 @@ class Retire(wiring.Component):
         Pulses: all activations, all weights of the next command have been read.
     refused, refused_report, refused_sequence : In
         Fault of the sequencer. Sticky, like the next two.
-    b_fault, b_address, b_sequence, a_fault, a_address, a_sequence : In
-        Faults of weight and activation reads, with word addresses.
+    b_fault, b_address, b_protected, b_sequence, a_fault, a_address, a_protected, a_sequence : In
+        Faults of weight and activation reads, with word addresses; whether they are in the
+        scratchpad, but outside the window.
     epilogue_done : In(1)
         Pulse: the next command has been drained.
-    epilogue_fault, epilogue_address : In(1), In(32)
-        Fault of the epilogue (byte address), sticky.
+    epilogue_fault, epilogue_address, epilogue_protected, epilogue_write : In
+        Fault of the epilogue (byte address), sticky; likewise; whether it is a write.
     draining, settled : In(1)
         A complete tile has not been read out; none that has been is still being written.
     epilogue_add : In(stream.Signature(SemaphoreAdd()))
@@ -81,7 +84,9 @@ class Retire(wiring.Component):
             "refused": In(1), "refused_report": In(FaultReport()), "refused_sequence": In(number),
             "b_fault": In(1), "b_address": In(address), "b_sequence": In(number),
             "a_fault": In(1), "a_address": In(address), "a_sequence": In(number),
+            "b_protected": In(1), "a_protected": In(1),
             "epilogue_done": In(1), "epilogue_fault": In(1), "epilogue_address": In(32),
+            "epilogue_protected": In(1), "epilogue_write": In(1),
             "draining": In(1), "settled": In(1),
             "epilogue_add": In(stream.Signature(SemaphoreAdd())),
             "add": Out(stream.Signature(SemaphoreAdd())),
@@ -148,6 +153,7 @@ class Retire(wiring.Component):
             faults.append(mine)
         stopped = Signal()
         drained_out = Signal()
+        protected, write = Signal(), Signal()
         m.d.comb += drained_out.eq(~self.draining & self.settled)
         refused, b_fault, a_fault = faults
         m.d.comb += [
@@ -161,15 +167,21 @@ class Retire(wiring.Component):
         with m.If(~dead & ~oldest & (released != done)):
             m.d.comb += [self.done.valid.eq(1), done_ends.eq(1)]
         with m.Elif(~dead & stopped & oldest & (self.epilogue_fault | drained_out)):
-            m.d.comb += [self.done.valid.eq(1), done_ends.eq(1),
-                         report.cause.eq(FaultCause.BAD_ADDRESS)]
+            m.d.comb += [self.done.valid.eq(1), done_ends.eq(1)]
             with m.If(self.epilogue_fault):
-                m.d.comb += report.address.eq(self.epilogue_address)
-            with m.Elif(refused):
-                m.d.comb += report.eq(self.refused_report)
+                m.d.comb += [report.address.eq(self.epilogue_address),
+                             protected.eq(self.epilogue_protected), write.eq(self.epilogue_write)]
             with m.Elif(b_fault):
-                m.d.comb += report.address.eq(self.b_address << shift)
+                m.d.comb += [report.address.eq(self.b_address << shift),
+                             protected.eq(self.b_protected)]
             with m.Else():
-                m.d.comb += report.address.eq(self.a_address << shift)
+                m.d.comb += [report.address.eq(self.a_address << shift),
+                             protected.eq(self.a_protected)]
+            m.d.comb += report.cause.eq(FaultCause.BAD_ADDRESS)
+            with m.If(protected):
+                m.d.comb += [report.cause.eq(FaultCause.PROTECTION),
+                             report.info.eq(Space.SM + WRITE * write)]
+            with m.If(refused & ~self.epilogue_fault):
+                m.d.comb += report.eq(self.refused_report)
             m.d.sync += dead.eq(1)
         return m

@@ -6,6 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..command.formats import GEMM, OutType
 from ..command.types import FaultReport, IssuedCommand, SemaphoreView, command_layout
+from ..command.windows import RingWindows
 from ..params import XpuConfig
 from .check import CommandCheck
 from .steps import RowSteps
@@ -43,6 +44,8 @@ class Sequencer(wiring.Component):
         Commands. The next is accepted once all passes of the one before have been sent.
     sequence : In(SEQUENCE_WIDTH)
         Number of the command accepted in this cycle.
+    window : In(RingWindows())
+        What the ring of the command may use; from the cycle after its acceptance on.
     halt : In(1)
         Accept nothing and send nothing.
     weight : Out(stream.Signature(WeightPass(config)))
@@ -77,7 +80,7 @@ class Sequencer(wiring.Component):
         super().__init__({
             "cmd": In(stream.Signature(IssuedCommand(GEMM))),
             "sequence": In(SEQUENCE_WIDTH),
-            "halt": In(1),
+            "window": In(RingWindows()), "halt": In(1),
             "weight": Out(stream.Signature(WeightPass(config))),
             "activation": Out(stream.Signature(ActivationPass(config))),
             "tile": Out(stream.Signature(TileDescriptor(config))),
@@ -132,7 +135,7 @@ class Sequencer(wiring.Component):
         bank = Signal()
 
         m.submodules.check = check = CommandCheck(config)
-        m.d.comb += [check.command.eq(c), check.blocks.eq(blocks)]
+        m.d.comb += [check.command.eq(c), check.blocks.eq(blocks), check.window.eq(self.window)]
         m.submodules.steps = steps = RowSteps(config)
         started = Signal()
         m.d.comb += [

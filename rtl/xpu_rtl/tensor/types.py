@@ -8,7 +8,7 @@ from amaranth.utils import ceil_log2
 from ..params import XpuConfig
 
 __all__ = ["SEQUENCE_WIDTH", "AccumulatorPort", "ActivationPass", "FeedPass", "FillPass",
-           "RowTag", "TileDescriptor", "WeightPass", "advance", "wide_address"]
+           "RowTag", "TileDescriptor", "WeightPass", "advance", "retreat", "wide_address"]
 
 #: Bits of a command's sequence number; half as many commands may be unfinished.
 SEQUENCE_WIDTH = 4
@@ -30,6 +30,22 @@ def advance(m, name, address, step):
     m.d.comb += [
         total.eq(address[:width] + step[:width]),
         result.eq(Cat(total[:width], total[width] | address[width] | step[width])),
+    ]
+    return result
+
+
+def retreat(m, name, room, step):
+    """Named ``room - step``; its guard bit is set if that is negative, or either's guard bit is.
+
+    ``room`` is how many words lie between an address and the end of the ring's window; as addresses
+    only grow, the guard bit says that one is behind the window (or behind the scratchpad).
+    """
+    width = len(step) - 1
+    total = Signal(width + 1, name=f"{name}_total")
+    result = Signal(width + 1, name=name)
+    m.d.comb += [
+        total.eq(room[:width] - step[:width]),
+        result.eq(Cat(total[:width], total[width] | room[width:].any() | step[width])),
     ]
     return result
 

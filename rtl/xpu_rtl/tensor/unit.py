@@ -1,17 +1,19 @@
 """The tensor unit: matrix products from the scratchpad to the scratchpad."""
 
-from amaranth import Module
+from amaranth import Cat, Module
 from amaranth.lib import wiring
-from amaranth.lib.wiring import Out
+from amaranth.lib.wiring import In, Out
 
 from ..command.formats import GEMM
 from ..command.types import EnginePort, SemaphoreView
+from ..command.windows import ring_windows
 from ..common.interfaces import connect_stream
 from ..params import XpuConfig
 from ..scratchpad.share import PortShare
 from ..scratchpad.types import ScratchpadPort
 from .compute import TensorCompute
 from .epilogue import Epilogue
+from .gate import PortGate
 
 __all__ = ["TensorUnit"]
 
@@ -27,12 +29,14 @@ class TensorUnit(wiring.Component):
     Members
     -------
     port : Out(EnginePort(formats.GEMM))
-        Commands, their ends, their semaphore additions. ``quiet`` is constant 1: the unit has no
-        bus. A BAD_ADDRESS fault carries a byte offset in the scratchpad.
+        Commands, their ends, their semaphore additions. ``quiet``: no access to the scratchpad is
+        outstanding. A BAD_ADDRESS or PROTECTION fault carries a byte offset in the scratchpad.
     activation, weight, output : Out(ScratchpadPort(config))
         Reads of A; reads of B, its zero points and (first) the epilogue's parameters; writes of C.
     a_view, b_view : Out(SemaphoreView(config))
         Waits for A and B.
+    windows : In(ring_windows(config))
+        What the rings may use. All unfinished commands are of one ring.
 
     Timing
     ------
@@ -40,8 +44,9 @@ class TensorUnit(wiring.Component):
     Throughput: one activation row per cycle; see ``TensorCompute``.
     Backpressure: full.
     Combinational paths: ``weight.req.ready`` into state, and ``weight.rsp`` into buffers, through
-    ``PortShare``; ``port.add.ready`` into the epilogue.
-    Reset: idle. The scratchpad is reset with it, or answers nothing older.
+    ``PortShare``; ``port.add.ready`` into the epilogue; ``port.abort`` to ``req.valid``.
+    Reset: idle. To be given while ``port.abort`` and ``port.quiet`` are high, or to the scratchpad
+    as well.
     """
 
     def __init__(self, config: XpuConfig):
@@ -51,6 +56,7 @@ class TensorUnit(wiring.Component):
             "activation": Out(ScratchpadPort(config)), "weight": Out(ScratchpadPort(config)),
             "output": Out(ScratchpadPort(config)),
             "a_view": Out(SemaphoreView(config)), "b_view": Out(SemaphoreView(config)),
+            "windows": In(ring_windows(config)),
         })
 
     @staticmethod
@@ -68,11 +74,17 @@ class TensorUnit(wiring.Component):
         connect(m, compute.port, flipped(self.port))
         connect(m, compute.a_view, flipped(self.a_view))
         connect(m, compute.b_view, flipped(self.b_view))
-        connect(m, compute.activation, flipped(self.activation))
+        gates = {name: PortGate(self._config) for name in ("activation", "weight", "output")}
+        for name, gate in gates.items():
+            m.submodules[f"{name}_gate"] = gate
+            connect(m, gate.outer, flipped(getattr(self, name)))
+            m.d.comb += gate.stop.eq(self.port.abort)
+        m.d.comb += compute.quiet.eq(Cat(gate.quiet for gate in gates.values()).all())
+        connect(m, compute.activation, gates["activation"].inner)
         connect(m, epilogue.param, share.high)
         connect(m, compute.weight, share.low)
-        connect(m, share.port, flipped(self.weight))
-        connect(m, epilogue.output, flipped(self.output))
+        connect(m, share.port, gates["weight"].inner)
+        connect(m, epilogue.output, gates["output"].inner)
 
         connect_stream(m, compute.tile, epilogue.tile)
         connect(m, epilogue.acc, compute.acc)
@@ -81,5 +93,7 @@ class TensorUnit(wiring.Component):
             epilogue.computed.eq(compute.computed), compute.released.eq(epilogue.released),
             compute.done.eq(epilogue.done), compute.fault.eq(epilogue.fault),
             compute.fault_address.eq(epilogue.fault_address), compute.settled.eq(epilogue.settled),
+            compute.protected.eq(epilogue.protected), compute.fault_write.eq(epilogue.fault_write),
+            compute.windows.eq(self.windows), epilogue.last_word.eq(compute.last_word),
         ]
         return m

@@ -1,17 +1,16 @@
 """Reads weights ahead and loads them into the array."""
 
 from amaranth import Cat, Module, Mux, Signal, signed, unsigned
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..common.fifo import StreamFifo
-from ..common.interfaces import connect_stream
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
 from .array import OPERAND_WIDTH
 from .reader import WordReader
-from .types import SEQUENCE_WIDTH, FillPass, WeightPass, advance, wide_address
+from .types import SEQUENCE_WIDTH, FillPass, WeightPass, advance, retreat, wide_address
 
 __all__ = ["WeightLoader"]
 
@@ -21,7 +20,8 @@ class WeightLoader(wiring.Component):
 
     For every pass: read its word of zero points if it has one, and keep it for the later passes of
     its block; read its k rows, subtract the zero point of each column, and load them. Reads run
-    ahead of the loads. An access beyond the scratchpad stops the reads until reset.
+    ahead of the loads. An access beyond the scratchpad or the ring's window stops the reads until
+    reset.
 
     Parameters
     ----------
@@ -34,6 +34,8 @@ class WeightLoader(wiring.Component):
         Passes; two are buffered.
     port : Out(ScratchpadPort(config))
         Reads.
+    last_word : In(sm_addr_width)
+        Last word of the ring's window.
     halt : In(1)
         Ask for nothing more.
     load, load_row, load_last, load_data : Out
@@ -47,11 +49,15 @@ class WeightLoader(wiring.Component):
     busy : Out(1)
         A pass or a word is still to be loaded.
     fault, fault_address, fault_sequence : Out(1), Out(wide_address), Out(SEQUENCE_WIDTH)
-        An access left the scratchpad (sticky), at which word, and its command's number.
+        An access left the scratchpad or the window (sticky), at which word, and its command's
+        number.
+    protected : Out(1)
+        It was in the scratchpad.
 
     Timing
     ------
-    Latency: 2 cycles from ``i`` to the first request (``REQUEST_LATENCY``); 3 cycles from the last
+    Latency: 2 cycles from ``i`` to the first request (``REQUEST_LATENCY``), 1 more if that is for
+    zero points; 3 cycles from the last
     response to ``full`` (``FULL_LATENCY``) if the shadow block is free.
     Throughput: one word per cycle; a pass of L rows every L cycles.
     Backpressure: full.
@@ -67,12 +73,12 @@ class WeightLoader(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(WeightPass(config))),
             "port": Out(ScratchpadPort(config)),
-            "halt": In(1),
+            "last_word": In(config.sm_addr_width), "halt": In(1),
             "load": Out(1), "load_row": Out(range(config.lanes)), "load_last": Out(1),
             "load_data": Out(signed(OPERAND_WIDTH)).array(config.lanes),
             "full": Out(1), "swap": In(1), "got_last": Out(1), "busy": Out(1),
             "fault": Out(1), "fault_address": Out(wide_address(config)),
-            "fault_sequence": Out(SEQUENCE_WIDTH),
+            "fault_sequence": Out(SEQUENCE_WIDTH), "protected": Out(1),
         })
 
     def elaborate(self, platform):
@@ -80,38 +86,53 @@ class WeightLoader(wiring.Component):
         config = self._config
         sm_bits = config.sm_addr_width
 
-        m.submodules.passes = passes = StreamFifo(WeightPass(config), 2)
+        entry = data.StructLayout({"job": WeightPass(config), "room": wide_address(config)})
+        m.submodules.passes = passes = StreamFifo(entry, 2)
         m.submodules.fills = fills = StreamFifo(FillPass(config), 4)
         m.submodules.reader = reader = WordReader(config)
-        connect_stream(m, wiring.flipped(self.i), passes.i)
+        m.d.comb += [
+            passes.i.valid.eq(self.i.valid), self.i.ready.eq(passes.i.ready),
+            passes.i.p.job.eq(self.i.payload),
+            passes.i.p.room.eq(retreat(m, "first_room", self.last_word, self.i.p.address)),
+        ]
         wiring.connect(m, reader.port, wiring.flipped(self.port))
         m.d.comb += self.got_last.eq(reader.got_last)
 
         # Requests: zero points, then rows.
-        head = passes.o.payload
+        head = passes.o.p.job
         row = Signal(range(config.lanes))
         begun = Signal()                # the pass has been handed to the fill side
         zero_point_asked = Signal()
         row_address = Signal(wide_address(config), reset_less=True)
+        row_room = Signal(wide_address(config), reset_less=True)
+        room = Signal(wide_address(config))
+        zero_point_looked = Signal()    # the answer below belongs to this pass
+        zero_point_beyond = Signal(reset_less=True)
         wants_zero_point, last_row, beyond = Signal(), Signal(), Signal()
         address = Signal(wide_address(config))
         base = Signal(wide_address(config))
         next_address = advance(m, "next_address", base, head.pitch)
+        next_room = retreat(m, "next_room", room, head.pitch)
+        zero_point_room = retreat(m, "zero_point_room", self.last_word, head.zero_point_address)
+        m.d.sync += [zero_point_looked.eq(passes.o.valid & wants_zero_point),
+                     zero_point_beyond.eq(zero_point_room[sm_bits])]
         m.d.comb += [
             wants_zero_point.eq(head.fill.zero_point_read & ~zero_point_asked),
             last_row.eq(row + 1 == head.fill.rows),
             base.eq(Mux(row == 0, head.address, row_address)),
             address.eq(Mux(wants_zero_point, head.zero_point_address, base)),
-            beyond.eq(address[sm_bits]),
+            room.eq(Mux(row == 0, passes.o.p.room, row_room)),
+            beyond.eq(Mux(wants_zero_point, zero_point_beyond, room[sm_bits])),
             fills.i.payload.eq(head.fill),
             reader.address.eq(address),
             reader.last.eq(head.last & last_row & ~wants_zero_point),
         ]
         able = Signal()
         m.d.comb += able.eq(passes.o.valid & reader.ready & (begun | fills.i.ready)
-                            & ~self.halt & ~self.fault)
+                            & (~wants_zero_point | zero_point_looked) & ~self.halt & ~self.fault)
         with m.If(able & beyond):
             m.d.sync += [self.fault.eq(1), self.fault_address.eq(address),
+                         self.protected.eq(~address[sm_bits]),
                          self.fault_sequence.eq(head.sequence)]
         with m.Elif(able):
             m.d.comb += [reader.ask.eq(1), fills.i.valid.eq(~begun)]
@@ -119,7 +140,7 @@ class WeightLoader(wiring.Component):
             with m.If(wants_zero_point):
                 m.d.sync += zero_point_asked.eq(1)
             with m.Else():
-                m.d.sync += [row.eq(row + 1), row_address.eq(next_address)]
+                m.d.sync += [row.eq(row + 1), row_address.eq(next_address), row_room.eq(next_room)]
                 with m.If(last_row):
                     m.d.comb += passes.o.ready.eq(1)
                     m.d.sync += [row.eq(0), begun.eq(0), zero_point_asked.eq(0)]
