@@ -7,15 +7,15 @@ from amaranth.lib.wiring import In, Out
 from ..address_map import Space
 from ..command.formats import FaultCause
 from ..command.types import FaultReport
-from ..command.windows import PAGE_BYTES, gm_allowed, ring_windows
+from ..command.windows import ring_windows
 from ..common.axi import AXI_ID_WIDTH, AxiWriteBeat, AxiWritePort
 from ..common.deep_fifo import DeepFifo
 from ..common.fifo import StreamFifo
 from ..params import XpuConfig
 from .align import count_ones
-from .bursts import BurstSplitter
 from .stages import DestinationRun
-from .types import AlignedWord, Burst, beat_address
+from .types import AlignedWord, beat_address
+from .write_bursts import WriteBurst, WriteBursts
 
 __all__ = ["GmSink"]
 
@@ -65,16 +65,17 @@ class GmSink(wiring.Component):
         burst, BUS_WRITE the burst. ``row`` is the number of rows of the command before it.
     busy : Out(1)
         A burst is unanswered, a completion pending, or words held make a burst (or a fault) that
-        is yet to begin. Low while words held wait for further ones.
+        is yet to begin, or their run is yet to come. Low while words held wait for further ones.
     payload_bytes : Out(range(bus_bytes + 1))
         Bytes taken by the write channel, one cycle later.
 
     Timing
     ------
-    Latency: 3 cycles from a transfer on ``run`` until its first burst can begin (``RUN_LATENCY``);
-    2 from a transfer on ``i`` to ``axi.aw.valid`` and ``axi.w.valid`` of a burst it lets begin
-    (``DATA_LATENCY``); 1 from ``axi.b`` to ``completed`` or ``failed`` (``RESPONSE_LATENCY``); 3
-    from a word on ``i`` to ``failed`` for its run or burst (``FAULT_LATENCY``).
+    Latency: 4 cycles from a transfer on ``run`` until its first burst can begin (``RUN_LATENCY``);
+    from a transfer on ``i`` to ``axi.aw.valid`` and ``axi.w.valid`` of a burst it lets begin 2
+    cycles if it is the burst's first word (``DATA_LATENCY``), else 3 (``LAST_LATENCY``); 1 from
+    ``axi.b`` to ``completed`` or ``failed`` (``RESPONSE_LATENCY``); 3 from a word on ``i`` to
+    ``failed`` for its run or burst (``FAULT_LATENCY``).
     Throughput: one beat per cycle, also if each is a burst and a run of its own, while
     ``max_bursts`` bursts cover the latency of the memory.
     Backpressure: full.
@@ -82,8 +83,9 @@ class GmSink(wiring.Component):
     Reset: valid flags and counters; only while not ``busy``.
     """
 
-    RUN_LATENCY = BurstSplitter.LATENCY + 2
+    RUN_LATENCY = WriteBursts.LATENCY + 1
     DATA_LATENCY = DeepFifo.LATENCY + 1
+    LAST_LATENCY = DATA_LATENCY + 1
     RESPONSE_LATENCY = 1
     FAULT_LATENCY = DeepFifo.LATENCY + 2
 
@@ -109,39 +111,12 @@ class GmSink(wiring.Component):
         stop = Signal()         # no new bursts
         m.d.comb += stop.eq(self.halt | self.failed)
 
-        # Runs to bursts, the windows of whose rings are picked in one cycle and tested in the next.
-        context = data.StructLayout(
-            {"direct": 1, "fault": 1, "row_last": 1, "last": 1, "ring": 3})
-        m.submodules.splitter = splitter = BurstSplitter(config, context)
-        burst_layout = data.StructLayout({
-            "beat": beat_address(config), "len": 8, "first": 1, "direct": 1, "fault": 1,
-            "refused": 1, "row_end": 1, "command_end": 1})
-        m.submodules.bursts = bursts = StreamFifo(burst_layout, 2)
-        tested_valid = Signal()
-        tested = Signal(Burst(config, context), reset_less=True)
-        windows = Signal(self.windows.shape().elem_shape, reset_less=True)
-        page = Signal(32)
-        advance = Signal()
-        run, split = self.run.p, splitter.o.p
+        m.submodules.bursts = bursts = WriteBursts(config)
         m.d.comb += [
-            splitter.i.valid.eq(self.run.valid & ~stop),
-            self.run.ready.eq((splitter.i.ready & ~self.failed) | self.halt),
-            splitter.i.p.beat.eq(run.beat), splitter.i.p.beats.eq(run.beats),
-            *(splitter.i.p.context[name].eq(run[name]) for name, _ in context),
-            advance.eq(~tested_valid | bursts.i.ready), splitter.o.ready.eq(advance),
-            page.eq(tested.beat >> ((PAGE_BYTES - 1).bit_length() - config.word_shift)),
-            bursts.i.valid.eq(tested_valid),
-            bursts.i.p.beat.eq(tested.beat), bursts.i.p.len.eq(tested.len),
-            bursts.i.p.first.eq(tested.first), bursts.i.p.direct.eq(tested.context.direct),
-            bursts.i.p.fault.eq(tested.context.fault),
-            bursts.i.p.refused.eq(~gm_allowed(windows, page, write=True)),
-            bursts.i.p.row_end.eq(tested.last & tested.context.row_last),
-            bursts.i.p.command_end.eq(tested.last & tested.context.last),
+            bursts.stop.eq(stop), bursts.windows.eq(self.windows),
+            bursts.run.valid.eq(self.run.valid), bursts.run.payload.eq(self.run.payload),
+            self.run.ready.eq(bursts.run.ready | self.halt),
         ]
-        with m.If(advance):
-            m.d.sync += tested_valid.eq(splitter.o.valid)
-        with m.If(advance & splitter.o.valid):
-            m.d.sync += [tested.eq(split), windows.eq(self.windows[split.context.ring])]
 
         # Words ahead of the bursts.
         word_layout = data.StructLayout({"data": config.word_width, "strobe": config.word_bytes})
@@ -152,6 +127,29 @@ class GmSink(wiring.Component):
             words.i.p.data.eq(self.i.p.data), words.i.p.strobe.eq(self.i.p.strobe),
         ]
 
+        # The next burst. `enough`: its words were there in the cycle before, or its first suffices.
+        word_moves = Signal()
+        come = Signal(WriteBurst(config)["end"].shape)      # words, so far
+        fresh = Signal()        # one that `enough` does not know
+        burst_valid = Signal()
+        burst = Signal(WriteBurst(config), reset_less=True)
+        enough = Signal()
+        start = Signal()
+        load = Signal()
+        spare = Signal.like(come)           # words beyond the burst; as a negative number if none
+        spare_behind = Signal.like(come)    # beyond the burst behind it
+        m.d.comb += [
+            word_moves.eq(words.i.valid & words.i.ready),
+            load.eq(~burst_valid | start), bursts.o.ready.eq(load),
+            spare.eq(come - burst.end), spare_behind.eq(come - bursts.o.p.end),
+        ]
+        m.d.sync += [come.eq(come + word_moves), fresh.eq(word_moves)]
+        with m.If(load):
+            m.d.sync += [burst_valid.eq(bursts.o.valid), burst.eq(bursts.o.payload),
+                         enough.eq(bursts.o.p.sure | ~spare_behind[-1])]
+        with m.Else():
+            m.d.sync += enough.eq(burst.sure | ~spare[-1])
+
         # Bursts begin. `owed` holds those whose responses are awaited.
         owed_layout = data.StructLayout(
             {"beat": beat_address(config), "row_end": 1, "command_end": 1})
@@ -159,25 +157,21 @@ class GmSink(wiring.Component):
         m.submodules.addresses = addresses = StreamFifo(address_layout, 2)
         m.submodules.beats = beats = StreamFifo(AxiWriteBeat(config.bus_width), 2)
         m.submodules.owed = owed = StreamFifo(owed_layout, config.max_bursts)
-        burst, word = bursts.o.p, words.o.p
+        word = words.o.p
         in_burst = Signal()
         left = Signal(8, reset_less=True)       # beats after this one
         look = Signal()         # a burst and its first word are there
-        legal = Signal()
-        enough = Signal()
-        start = Signal()
         follow = Signal()
         move = Signal()
         last = Signal()
         m.d.comb += [
-            look.eq(bursts.o.valid & words.o.valid & ~in_burst & ~stop),
-            legal.eq(~burst.fault & ~burst.refused),
-            enough.eq(burst.direct | (words.level > burst.len)),
-            start.eq(look & legal & enough & addresses.i.ready & beats.i.ready & owed.i.ready),
+            look.eq(burst_valid & words.o.valid & ~in_burst & ~stop),
+            start.eq(look & burst.legal & enough
+                     & addresses.i.ready & beats.i.ready & owed.i.ready),
             follow.eq(in_burst & (words.o.valid | stop) & beats.i.ready),
             move.eq(start | follow),
             last.eq(Mux(in_burst, left == 0, burst.len == 0)),
-            bursts.o.ready.eq(start), words.o.ready.eq(move),
+            words.o.ready.eq(move),
             addresses.i.valid.eq(start), owed.i.valid.eq(start), beats.i.valid.eq(move),
             addresses.i.p.beat.eq(burst.beat), addresses.i.p.len.eq(burst.len),
             owed.i.p.beat.eq(burst.beat), owed.i.p.row_end.eq(burst.row_end),
@@ -229,8 +223,8 @@ class GmSink(wiring.Component):
         met = Signal()
         met_strobe = Signal(config.word_bytes, reset_less=True)
         lane = Signal(config.word_shift)        # of the first byte of a refused burst
-        m.d.sync += met.eq(look & ~legal)
-        with m.If(look & ~legal):
+        m.d.sync += met.eq(look & ~burst.legal)
+        with m.If(look & ~burst.legal):
             m.d.sync += met_strobe.eq(word.strobe)
         with m.If(burst.first):
             for n in reversed(range(config.word_bytes)):
@@ -255,7 +249,7 @@ class GmSink(wiring.Component):
         # `waits`: the words held are too few for the next burst.
         waits = Signal()
         m.d.comb += [
-            waits.eq(bursts.o.valid & legal & ~enough),
+            waits.eq(burst_valid & burst.legal & ~enough & ~fresh),
             self.busy.eq((owed.level != 0) | self.completed
                          | ((words.level != 0) & ~waits & ~stop)),
         ]
