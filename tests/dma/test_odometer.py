@@ -214,11 +214,12 @@ def test_each_fault_in_each_mode(load):
         assert seen == modes, what
 
 
+@pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("what", ["reserved4", "progress_semaphore", "index"])
-def test_a_fault_ends_everything(what):
+def test_a_fault_ends_everything(what, rows):
     """Rows before it come out, nothing after it is accepted, no list is read."""
     config = get_config("tiny")
-    fields, entries = bad_command(DmaMode.GATHER, BAD[what][0])
+    fields, entries = bad_command(DmaMode.GATHER, BAD[what][0], ("rows", rows))
     good = (LOAD, nd(0, SM, 8, 3), None)
     rig = OdometerRig(config, load=True).run([good, (LOAD, fields, entries), good])
     assert rig.fault is not None
@@ -275,7 +276,7 @@ def test_bad_entries(kind, mode, ready_p):
     fields = nd(0x100, SM, 8, 4, mode=mode, index=SM + 0x2004, index_limit=10, count2=2,
                 source_pitch=8, destination_pitch=16)
     after = (LOAD, nd(0, SM, 0, 1), None)
-    for place in (0, 2, 3, 5):
+    for place in (0, 3, 5, 7):
         def entries(job, place=place):
             values = [9, 0, 5, 1]
             if place // 4 == job:
