@@ -218,6 +218,17 @@ def test_good_rows_before_a_bad_one_move(dev):
     assert not dev.platform._engines.scratchpad[-8:].any()
 
 
+def test_a_fault_names_the_row_and_its_loop_indices(dev):
+    bad = Command(Opcode.DMA_LOAD_ND, row_bytes=8, rows=7, destination=1 << 44, stream=1,
+                  destination_pitch=8, count2=5, destination_stride2=0, count3=1, count4=2,
+                  destination_stride4=dev.config.sm_bytes - 40, count5=1)
+    dev.submit([bad])
+    with pytest.raises(xpu.DeviceFault, match=r"BAD_ADDRESS in engine LOAD1: .* failed at row 40 = "
+                                              r"\(i1=5, i2=0, i4=1\), address 0x100000004000") as c:
+        dev.synchronize()
+    assert (c.value.row, c.value.indices) == (40, {1: 5, 2: 0, 4: 1})
+
+
 def test_ctrl_c_does_not_lose_a_fault(dev, monkeypatch):
     """Not even between the look at the interrupt and the look at its cause."""
     dev.submit([load(rows=0)])
@@ -257,6 +268,18 @@ def test_a_hang_within_a_command_names_its_semaphores(dev):
                                             r".*command 0 \(DMA_STORE\) waits for semaphore 2, "
                                             r"now 0, counted from 1"):
         dev.synchronize()
+
+
+def test_a_hang_of_a_second_stream(dev):
+    store = Command(Opcode.DMA_STORE_ND, source=1 << 44, destination=1 << 20, row_bytes=4, rows=3,
+                    count2=2, count3=1, count4=1, count5=1, progress_semaphore=2, progress_value=1,
+                    stream=1)
+    dev.submit([store])
+    with pytest.raises(xpu.HangError, match=r"store1: SEMAPHORE; last began command 0 .*command 0 "
+                                            r"\(DMA_STORE_ND\) waits for semaphore 2, now 0, "
+                                            r"counted from 1") as caught:
+        dev.synchronize()
+    assert caught.value.engines["store"]["activity"] == "IDLE"
 
 
 def test_a_hang_of_the_command_processor_names_its_command(dev):

@@ -87,6 +87,43 @@ def test_random_faults(memories, seed):
     assert causes >= {FaultCause.PROTECTION, FaultCause.BAD_ADDRESS}
 
 
+def closed_page(page, lines, kinds):
+    """Windows that refuse reads, writes or both of one page of GM, and SM above some lines."""
+    behind = {"both": (page + 1, 2 ** 32 - 1, 1, 1), "reads": (0, 2 ** 32 - 1, 0, 1),
+              "writes": (0, 2 ** 32 - 1, 1, 0)}[kinds]
+    return Windows(((0, page - 1, 1, 1), behind), (0, lines, 1, 1), OPEN.semaphores)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_first_fault_of_long_rows_and_large_matrices(memories, seed):
+    """Rows of several bursts, matrices of many strips, and a page in their way."""
+    rng, size = random.Random(seed), memories.config.sm_bytes
+    for _ in range(10):
+        opcode = rng.choice([LOAD, STORE])
+        rows, row_bytes = rng.randrange(1, 100), rng.randrange(1, 2000)
+        fields = {"row_bytes": row_bytes, "rows": rows}
+        if rng.random() < 0.6:
+            element = rng.choice([1, 2, 4])
+            row_bytes = rng.randrange(1, 100) * element
+            fields = {"row_bytes": row_bytes, "rows": rows, "mode": DmaMode.TRANSPOSE,
+                      "element_log2": element.bit_length() - 1,
+                      "destination_pitch": rows * element + rng.randrange(40)}
+        else:
+            fields["rows"] = 4
+            fields["destination_pitch"] = row_bytes
+        fields["source_pitch"] = row_bytes + rng.randrange(200)
+        half = size // 2 if opcode == LOAD else 1 << 15
+        fields |= dma_nd.nd(rng.randrange(20_000), (SM if opcode == LOAD else 0) + half
+                            + rng.randrange(half // 2), **fields)
+        windows = closed_page(rng.randrange(1, 15), rng.choice([1 << 17, rng.randrange(512)]),
+                              rng.choice(["both", "reads", "writes"]))
+        count, expected = first_fault(memories, opcode, fields, windows)
+        command = build(opcode, fields)
+        rows, fault, _ = memories.run(command, windows)
+        assert rows == count
+        assert (fault and (fault.cause, fault.address, fault.info)) == expected, str(command)
+
+
 FIELDS = [
     {"row_bytes": 0}, {"row_bytes": 1 << 24}, {"rows": 0}, {"reserved1": 1}, {"mode": 6},
     {"mode": 15}, {"element_log2": 3, "mode": 3}, {"element_log2": 1, "row_bytes": 2},
@@ -149,6 +186,15 @@ def test_index_lists_that_cannot_be_read(memories):
     assert run(SM + 3 * 64 - 16, page) == (FaultCause.PROTECTION, SM + 3 * 64 - 16, 1, 0)
     memories.gm[1000:1004] = [0, 0, 0, 0x80]
     assert run(1000 - 20) == (FaultCause.BAD_INDEX, 1000, 1 << 31, 5)
+
+
+def test_a_write_beyond_the_memory_names_its_burst(memories):
+    end, beats = len(memories.gm), memories.config.burst_beats * memories.config.bus_bytes
+    for source, begin, expected in ((0, end - beats - 5, end), (0, end + 2 * beats + 9, None)):
+        command = build(STORE, dma_nd.nd(source, begin, 3 * beats))
+        _, fault, _ = memories.run(command)
+        expected = expected or begin & -memories.config.bus_bytes
+        assert (fault.cause, fault.address, fault.info) == (FaultCause.BUS_WRITE, expected, 3)
 
 
 def test_a_store_waits_for_every_row(memories):

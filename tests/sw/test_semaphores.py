@@ -2,7 +2,7 @@ import pytest
 
 from xpu.commands import Command
 from xpu.semaphores import Semaphores
-from xpu_rtl.command.formats import Opcode
+from xpu_rtl.command.formats import DmaMode, Opcode
 from xpu_rtl.configs import get_config
 
 
@@ -48,3 +48,15 @@ def test_they_agree_with_the_device(config):
         values = [dev._work.read("semaphore", n) for n in range(dev.semaphores.count)]
         assert values == [dev.semaphores.value(n) for n in range(dev.semaphores.count)]
         assert any(values)
+
+
+def test_progress_of_loops():
+    semaphores = Semaphores(get_config("tiny"))
+    fields = {"rows": 3, "count2": 5, "count3": 1, "count4": 2, "count5": 1,
+              "progress_semaphore": 4}
+    semaphores.account([Command(Opcode.DMA_LOAD_ND, **fields)])
+    assert semaphores.value(4) == 30
+    semaphores.account([Command(Opcode.DMA_LOAD_ND, mode=DmaMode.TRANSPOSE, **fields)])
+    assert semaphores.value(4) == 40
+    semaphores.account([Command(Opcode.DMA_STORE_ND, **fields)])
+    assert semaphores.value(4) == 40

@@ -102,22 +102,27 @@ def check_gemm(config, command, windows):
     for name in ("a_pitch", "b_pitch", "b_block_pitch", "out_pitch"):
         if command[name] % word:
             raise Fault(FaultCause.BAD_ADDRESS, engine, address=command[name])
-    for name, (count, pitch, row_bytes) in spans.items():
-        _check_span(config, command[f"{name}_address"], count, pitch, row_bytes)
+    if command["out_pitch"] >= config.sm_bytes and rows > 1 and "out" in spans:
+        raise Fault(FaultCause.BAD_ADDRESS, engine, address=command["out_pitch"])
     for name in ("a_semaphore", "b_semaphore", "out_semaphore", "release_semaphore"):
         _check_semaphore(windows, engine, command[name], name[0] not in "ab")
-    for name, (count, pitch, row_bytes) in spans.items():
+    for name in spans:
         address, write = command[f"{name}_address"], name == "out"
-        if not windows.sm_allowed(address, (count - 1) * pitch + row_bytes, write):
-            raise Fault(FaultCause.PROTECTION, engine, address=address,
-                        info=Space.SM + WRITE * write)
+        if not windows.sm_allowed(address, word, write):
+            raise Fault(FaultCause.PROTECTION, engine, address, Space.SM + WRITE * write)
+    for name, (count, pitch, row_bytes) in spans.items():
+        _check_span(config, windows, command[f"{name}_address"], count, pitch, row_bytes,
+                    name == "out")
 
 
-def _check_span(config, address, rows, pitch, row_bytes):
-    """The hardware notices rows that leave the scratchpad when it gets there."""
-    if address + (rows - 1) * pitch + row_bytes <= config.sm_bytes:
+def _check_span(config, windows, address, rows, pitch, row_bytes, write):
+    """The hardware notices rows that leave the window or the scratchpad when it gets there."""
+    limit = min(config.sm_bytes, windows.sm_end)
+    if address + (rows - 1) * pitch + row_bytes <= limit:
         return
-    last_good = config.sm_bytes - row_bytes - address
+    last_good = limit - row_bytes - address
     row = last_good // pitch + 1 if last_good >= 0 else 0
-    raise Fault(FaultCause.BAD_ADDRESS, Engine.TENSOR,
-                address=max(address + row * pitch, config.sm_bytes))
+    address = max(address + row * pitch, limit)
+    if address < config.sm_bytes:
+        raise Fault(FaultCause.PROTECTION, Engine.TENSOR, address, Space.SM + WRITE * write)
+    raise Fault(FaultCause.BAD_ADDRESS, Engine.TENSOR, address=address)

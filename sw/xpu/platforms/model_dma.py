@@ -145,8 +145,8 @@ class ModelDma:
         moved = dma.bytes * (dma.loops[0][0] if dma.transpose else 1)
         if dma.transpose:
             for space, chosen in _by_space(sources):
-                move_matrices(self._config, dma, self._memories[space], memory,
-                              sources[chosen] & _OFFSET, destinations[chosen])
+                move_matrices(dma, self._memories[space], memory, sources[chosen] & _OFFSET,
+                              destinations[chosen])
                 self._count("bytes_read", space, moved * len(sources[chosen]))
         else:
             data = self._read(dma, rows, count)

@@ -42,17 +42,11 @@ def strip_runs(config, dma, checker, source, destination, writes):
     return [(address, size, bool(write)) for _, write, _, address, size in sorted(doubtful)]
 
 
-def move_matrices(config, dma, source, destination, reads, writings):
-    """Transpose the matrices that begin at bytes ``reads`` to ``writings``.
-
-    Where the rows of a result overlap, what is written last wins.
-    """
+def move_matrices(dma, source, destination, reads, writings):
+    """Transpose the matrices that begin at bytes ``reads`` to ``writings``."""
     height, source_pitch, destination_pitch = dma.loops[0]
     element = dma.element
     width = dma.bytes // element
-    if width > 1 and abs(destination_pitch) < height * element:
-        _move_strips(config, dma, source, destination, reads, writings)
-        return
     if height * width <= _SMALL and len(reads) > 2:
         row, column = np.arange(height), np.arange(width)[:, None]
         places = (writings[:, None, None] + column * destination_pitch + row * element)
@@ -68,17 +62,3 @@ def move_matrices(config, dma, source, destination, reads, writings):
 
 def _elements(memory, size):
     return as_strided(memory, (len(memory) - size + 1, size), (1, 1))
-
-
-def _move_strips(config, dma, source, destination, reads, writings):
-    height, source_pitch, destination_pitch = dma.loops[0]
-    element = dma.element
-    strip_rows = config.word_bytes // element
-    for read, writing in zip(reads.tolist(), writings.tolist(), strict=True):
-        for row in range(0, height, strip_rows):
-            rows = min(strip_rows, height - row)
-            for column in range(0, dma.bytes // element):
-                begin = read + row * source_pitch + column * element
-                end = writing + column * destination_pitch + row * element
-                line = as_strided(source[begin:], (rows, element), (source_pitch, 1))
-                destination[end:end + rows * element] = line.reshape(-1)

@@ -53,6 +53,11 @@ class Windows:
         return bool(may[write] and first <= address // LINE_BYTES
                     and (address + size - 1) // LINE_BYTES <= last)
 
+    @property
+    def sm_end(self):
+        """First byte of SM behind the window."""
+        return (self.sm[1] + 1) * LINE_BYTES
+
     def semaphore_fault(self, number, signal):
         """Return ``(cause, address, info)`` if the ring may not wait for or signal a semaphore."""
         first, last, *may = self.semaphores
