@@ -124,6 +124,26 @@ def test_the_first_fault_of_long_rows_and_large_matrices(memories, seed):
         assert (fault and (fault.cause, fault.address, fault.info)) == expected, str(command)
 
 
+@pytest.mark.parametrize("source_strip", range(4))
+@pytest.mark.parametrize("target_strip", range(4))
+def test_strips_are_read_and_written_in_turn(memories, source_strip, target_strip):
+    """One matrix row: the source is bad from some strip on, the destination likewise."""
+    strip = STRIP_WORDS * memories.config.word_bytes
+    columns, end = strip, memories.config.sm_bytes
+    windows = closed_page(4, 1 << 17, "both")
+    source = 4 * 4096 - source_strip * strip - 4
+    target = SM + end - target_strip * strip // 4 * 8 - 4
+    fields = dma_nd.nd(source, target, 4 * columns, 1, mode=DmaMode.TRANSPOSE, element_log2=2,
+                       destination_pitch=8)
+    _, fault, _ = memories.run(build(LOAD, fields), windows)
+    if source_strip <= target_strip:
+        assert (fault.cause, fault.address) == (FaultCause.PROTECTION, 4 * 4096)
+    else:
+        assert (fault.cause, fault.address) == (FaultCause.BAD_ADDRESS, SM + end + 4)
+    assert (0, (fault.cause, fault.address, fault.info)) == first_fault(
+        memories, LOAD, fields, windows)
+
+
 FIELDS = [
     {"row_bytes": 0}, {"row_bytes": 1 << 24}, {"rows": 0}, {"reserved1": 1}, {"mode": 6},
     {"mode": 15}, {"element_log2": 3, "mode": 3}, {"element_log2": 1, "row_bytes": 2},

@@ -140,6 +140,18 @@ def test_products_within_their_part_of_the_scratchpad(dev):
     assert (info, engine) == (Space.SM, Engine.TENSOR)
 
 
+@pytest.mark.parametrize(("name", "address"), [("a", 192), ("out", 192), ("b", 192)])
+def test_products_that_leave_their_part_of_the_scratchpad(dev, name, address):
+    """Noticed at the first word outside, when the tensor unit gets there."""
+    addresses = {"a_address": 0, "b_address": 0, "out_address": 0, f"{name}_address": address}
+    gemm = Command(Opcode.GEMM, rows=16, columns=4, depth=16, tile_rows=4, tile_blocks=1,
+                   a_pitch=16, b_pitch=4 if name != "b" else 16, out_pitch=16, out_type=0,
+                   **addresses)
+    dev.protect(sm=(0, 255, "rw"))
+    write = 16 if name == "out" else 0
+    assert fails(dev, [gemm]) == (256, Space.SM + write, 0, Engine.TENSOR)
+
+
 def test_commands_outside_the_window(dev):
     """Only through the register: ``protect`` refuses it."""
     first = dev.ring_memory[0]
