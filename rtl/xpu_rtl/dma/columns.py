@@ -100,20 +100,23 @@ class DestinationWalker(wiring.Component):
             row_done.eq(~Mux(present[0], present[1] | present[2], present[1] & present[2])),
         ]
 
-        all_blocks, all_tail = row_blocks(m, config, row)
+        all_blocks, all_tail, single_block = row_blocks(m, config, row)
         row_tail_span = Signal(lanes)
         row_columns = Signal(BYTES_WIDTH)       # less one
+        single_column = Signal()
         with m.Switch(row.element_log2):
             for element_log2 in range(3):
                 with m.Case(element_log2):
                     m.d.comb += [
                         row_tail_span.eq(all_tail << element_log2 | (1 << element_log2) - 1),
-                        row_columns.eq((row.bytes >> element_log2) - 1),
+                        row_columns.eq((row.bytes - 1) >> element_log2),
+                        single_column.eq(row.bytes == 1 << element_log2),
                     ]
         pitch = Signal(signed(32), reset_less=True)
         block_start = Signal(48, reset_less=True)
         columns = Signal(BYTES_WIDTH, reset_less=True)      # after this one
         all_columns = Signal(BYTES_WIDTH, reset_less=True)  # less one
+        row_single = Signal(reset_less=True)                # there is but one
         blocks = Signal(16, reset_less=True)                # after this one
         tail_span = Signal(lanes, reset_less=True)
         block_end = Signal(reset_less=True)     # last column
@@ -146,7 +149,7 @@ class DestinationWalker(wiring.Component):
                 with m.If(block_end):
                     m.d.sync += [
                         block_start.eq(next_address), columns.eq(all_columns),
-                        block_end.eq(all_columns == 0), blocks.eq(blocks - 1),
+                        block_end.eq(row_single), blocks.eq(blocks - 1),
                         matrix_end.eq(blocks == 1),
                     ]
         with m.If(self.i.valid & self.i.ready):
@@ -157,7 +160,7 @@ class DestinationWalker(wiring.Component):
                 left.eq(row.left), copied.eq(row.copied), right.eq(all_right),
                 pitch.eq(row.destination_pitch), block_start.eq(row.destination),
                 columns.eq(row_columns), all_columns.eq(row_columns), blocks.eq(all_blocks),
-                tail_span.eq(row_tail_span), block_end.eq(row_columns == 0),
-                matrix_end.eq(all_blocks == 0),
+                tail_span.eq(row_tail_span), block_end.eq(single_column),
+                row_single.eq(single_column), matrix_end.eq(single_block),
             ]
         return m

@@ -1,6 +1,6 @@
 """From rows to runs of consecutive bytes on either side, checked."""
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -53,7 +53,7 @@ class RunSplitter(wiring.Component):
     i : In(stream.Signature(NdRow(config)))
         Rows.
     row_fault : In(FaultReport())
-        What a row with ``fault`` means; valid from when it is offered.
+        What a row with ``fault`` means; valid from when it is offered, until reset.
     windows : In(ring_windows(config))
         Windows of the rings.
     source : Out(stream.Signature(SourceRun(config)))
@@ -149,7 +149,10 @@ class RunSplitter(wiring.Component):
         ended = Signal(name="source_ended")
         run = Signal(SourceRun(config), reset_less=True)
         form = Signal(FormRow(config), reset_less=True)
-        report = Signal(FaultReport(), reset_less=True, name="source_report")
+        space = Signal(4, reset_less=True, name="source_run_space")
+        refused = Signal(reset_less=True, name="source_refused")    # by the windows, if it is bad
+        given = Signal(reset_less=True)     # the fault is the odometer's
+        report = Signal(FaultReport(), name="source_report")
         done = Signal(name="source_done")
         advance = Signal(name="source_advance")
         take = Signal(name="source_take")
@@ -157,7 +160,10 @@ class RunSplitter(wiring.Component):
         m.d.comb += [
             self.source.valid.eq(valid & ~source_sent), self.source.payload.eq(run),
             self.form.valid.eq(valid & ~form_sent), self.form.payload.eq(form),
-            self.source_fault.eq(report),
+            report.cause.eq(Mux(refused, FaultCause.PROTECTION, FaultCause.BAD_ADDRESS)),
+            report.address.eq(Cat(run.lane, run.beat, space)),
+            report.info.eq(Mux(refused, Space.SM, 0)),
+            self.source_fault.eq(Mux(given, self.row_fault, report)),
             done.eq((source_sent | self.source.ready) & (form_sent | self.form.ready)),
             advance.eq((~valid | done) & ~ended & ~halted), pieces.ready.eq(advance),
             take.eq(advance & check.s3_valid),
@@ -181,6 +187,7 @@ class RunSplitter(wiring.Component):
                 run.lane.eq(s3.address[:lanes]), run.end.eq(check.last[:lanes]),
                 run.fill.eq(s3.pattern), run.first.eq(s3.first), run.row_last.eq(s3.row_last),
                 run.last.eq(s3.last), run.ring.eq(s3.ring), run.index.eq(s3.index),
+                space.eq(s3.address[SPACE_LSB:]), refused.eq(check.in_sm), given.eq(s3.fault),
                 form.lane.eq(s3.address[:lanes]), form.end.eq(check.last[:lanes]),
                 form.beats.eq(check.beats),
                 form.shift.eq(difference[:lanes]), form.wrap.eq(difference[-1]),
@@ -193,15 +200,6 @@ class RunSplitter(wiring.Component):
                 m.d.sync += run.kind.eq(RunKind.FILL)
             with m.Else():
                 m.d.sync += run.kind.eq(Mux(s3.address[SPACE_LSB], RunKind.SM, RunKind.GM))
-            with m.If(bad & s3.fault):
-                m.d.sync += report.eq(self.row_fault)
-            with m.Elif(bad):
-                m.d.sync += [
-                    report.cause.eq(Mux(check.in_sm, FaultCause.PROTECTION,
-                                        FaultCause.BAD_ADDRESS)),
-                    report.address.eq(s3.address), report.info.eq(Mux(check.in_sm, Space.SM, 0)),
-                    report.row.eq(0),
-                ]
         started = Signal(name="source_fault_taken")
         m.d.comb += started.eq(take & bad)
         return started
@@ -218,7 +216,9 @@ class RunSplitter(wiring.Component):
         ended = Signal(name="destination_ended")
         run = Signal(DestinationRun(config), reset_less=True)
         place = Signal(PlaceRun(config), reset_less=True)
-        report = Signal(FaultReport(), reset_less=True, name="destination_report")
+        space = Signal(4, reset_less=True, name="destination_run_space")
+        refused = Signal(reset_less=True, name="destination_refused")   # by windows, if it is bad
+        report = self.destination_fault
         done = Signal(name="destination_done")
         blocked = Signal()
         advance = Signal(name="destination_advance")
@@ -227,7 +227,9 @@ class RunSplitter(wiring.Component):
         m.d.comb += [
             self.destination.valid.eq(valid & ~destination_sent), self.destination.payload.eq(run),
             self.place.valid.eq(valid & ~place_sent), self.place.payload.eq(place),
-            self.destination_fault.eq(report),
+            report.cause.eq(Mux(refused, FaultCause.PROTECTION, FaultCause.BAD_ADDRESS)),
+            report.address.eq(Cat(place.lane, run.beat, space)),
+            report.info.eq(Mux(refused, Space.SM | 16, 0)),
             done.eq((destination_sent | self.destination.ready) & (place_sent | self.place.ready)),
             blocked.eq(check.s3_valid & ~s3.transpose & (good == 0)),
             advance.eq((~valid | done) & ~blocked & ~ended), pieces.ready.eq(advance),
@@ -249,17 +251,10 @@ class RunSplitter(wiring.Component):
                 run.beat.eq(s3.address[lanes:]), run.beats.eq(check.beats),
                 run.direct.eq(s3.direct), run.fault.eq(bad), run.row_last.eq(s3.row_last),
                 run.last.eq(s3.last), run.semaphore.eq(s3.semaphore), run.ring.eq(s3.ring),
+                space.eq(s3.address[SPACE_LSB:]),
+                refused.eq(check.in_sm if self._load else 0),
                 place.lane.eq(s3.address[:lanes]), place.bytes.eq(s3.span[:lanes]),
             ]
-            with m.If(bad):
-                m.d.sync += [
-                    report.cause.eq(FaultCause.BAD_ADDRESS), report.address.eq(s3.address),
-                    report.info.eq(0), report.row.eq(0),
-                ]
-                if self._load:
-                    with m.If(check.in_sm):
-                        m.d.sync += [report.cause.eq(FaultCause.PROTECTION),
-                                     report.info.eq(Space.SM | 16)]
         started = Signal(name="destination_fault_taken")
         m.d.comb += started.eq(take & bad)
         return started

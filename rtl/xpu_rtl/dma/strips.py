@@ -8,7 +8,7 @@ from ..params import XpuConfig
 from .stages import STRIP_WORDS, NdRow, address_48
 from .types import BYTES_WIDTH
 
-__all__ = ["SourcePiece", "SourceWalker", "row_blocks", "row_segments"]
+__all__ = ["SourcePiece", "SourceWalker", "at_most", "row_blocks", "row_segments"]
 
 
 class SourcePiece(data.StructLayout):
@@ -46,19 +46,26 @@ def row_segments(m, row):
     return present, right
 
 
+def at_most(value, bits):
+    """Whether a value that is not zero is at most ``2 ** bits``, without a carry chain."""
+    return (value[bits + 1:] == 0) & (~value[bits] | (value[:bits] == 0))
+
+
 def row_blocks(m, config, row):
-    """Row blocks of a matrix, word_bytes / element rows each: named signals ``blocks`` (less one)
-    and ``tail`` (rows of the last one, less one)."""
+    """Row blocks of a matrix, word_bytes / element rows each: named signals ``blocks`` (less one),
+    ``tail`` (rows of the last one, less one) and ``single`` (there is but one)."""
     rows = Signal(16)       # less one
     blocks = Signal(16)
     tail = Signal(config.word_shift)
+    single = Signal()
     m.d.comb += rows.eq(row.rows - 1)
     with m.Switch(row.element_log2):
         for element_log2 in range(3):
             bits = config.word_shift - element_log2
             with m.Case(element_log2):
-                m.d.comb += [blocks.eq(rows >> bits), tail.eq(rows[:bits])]
-    return blocks, tail
+                m.d.comb += [blocks.eq(rows >> bits), tail.eq(rows[:bits]),
+                             single.eq(at_most(row.rows, bits))]
+    return blocks, tail, single
 
 
 class SourceWalker(wiring.Component):
@@ -133,9 +140,11 @@ class SourceWalker(wiring.Component):
         ]
 
         # Matrices: rows within a strip, strips within a block, blocks.
-        all_blocks, all_tail = row_blocks(m, config, row)
+        all_blocks, all_tail, single_block = row_blocks(m, config, row)
         row_bytes = Signal(BYTES_WIDTH)     # less one
-        m.d.comb += row_bytes.eq(row.bytes - 1)
+        single_strip = Signal()
+        m.d.comb += [row_bytes.eq(row.bytes - 1),
+                     single_strip.eq(at_most(row.bytes, strip_shift))]
         row_block_pitch = Signal(signed(32 + lanes))
         row_full = Signal(lanes)            # rows of a whole strip, less one
         with m.Switch(row.element_log2):
@@ -154,19 +163,24 @@ class SourceWalker(wiring.Component):
         tail_rows = Signal(lanes, reset_less=True)      # of the last block, less one
         strips = Signal(BYTES_WIDTH - strip_shift, reset_less=True)     # after this one
         row_strips = Signal(BYTES_WIDTH - strip_shift, reset_less=True)
+        row_single = Signal(reset_less=True)    # a matrix row is one strip
         tail_bytes = Signal(strip_shift, reset_less=True)       # of the last strip, less one
         blocks = Signal(16, reset_less=True)        # after this one
-        strip_end = Signal()        # last row of its strip
+        strip_end = Signal(reset_less=True)     # last row of its strip
         block_end = Signal(reset_less=True)     # last strip of its block
         matrix_end = Signal(reset_less=True)    # last block
         start = Signal(48)
         stride = Signal(signed(32 + lanes))
         next_address = Signal(48)
+        next_row = Signal(lanes)
+        next_rows = Signal(lanes)       # of the next block, less one
+        first_rows = Signal(lanes)      # of the first block of a row, less one
         m.d.comb += [
-            strip_end.eq(strip_row == strip_rows),
+            next_row.eq(strip_row + 1), next_rows.eq(Mux(blocks == 1, tail_rows, full_rows)),
             start.eq(Mux(~strip_end, address, Mux(~block_end, strip_start, block_start))),
             stride.eq(Mux(~strip_end, pitch, Mux(~block_end, 1 << strip_shift, block_pitch))),
             next_address.eq(start + stride),
+            first_rows.eq(Mux(single_block, all_tail, row_full)),
         ]
 
         done = Signal()
@@ -188,16 +202,18 @@ class SourceWalker(wiring.Component):
             with m.If(~matrix):
                 m.d.sync += present.eq(Cat(C(0, 1), present[0] & present[1], present[2]))
             with m.Else():
-                m.d.sync += [address.eq(next_address), strip_row.eq(strip_row + 1)]
+                m.d.sync += [address.eq(next_address), strip_row.eq(next_row),
+                             strip_end.eq(next_row == strip_rows)]
                 with m.If(strip_end):
                     m.d.sync += [strip_start.eq(next_address), strip_row.eq(0),
+                                 strip_end.eq(strip_rows == 0),
                                  strips.eq(strips - 1), block_end.eq(strips == 1)]
                     with m.If(block_end):
                         m.d.sync += [
                             block_start.eq(next_address), strips.eq(row_strips),
-                            block_end.eq(row_strips == 0), blocks.eq(blocks - 1),
+                            block_end.eq(row_single), blocks.eq(blocks - 1),
                             matrix_end.eq(blocks == 1),
-                            strip_rows.eq(Mux(blocks == 1, tail_rows, full_rows)),
+                            strip_rows.eq(next_rows), strip_end.eq(next_rows == 0),
                         ]
         with m.If(self.i.valid & self.i.ready):
             m.d.sync += [
@@ -210,11 +226,11 @@ class SourceWalker(wiring.Component):
                 pitch.eq(row.source_pitch),
                 block_pitch.eq(row_block_pitch),
                 block_start.eq(row.source), strip_start.eq(row.source),
-                strip_row.eq(0), strip_rows.eq(Mux(all_blocks == 0, all_tail, row_full)),
+                strip_row.eq(0), strip_rows.eq(first_rows), strip_end.eq(first_rows == 0),
                 full_rows.eq(row_full), tail_rows.eq(all_tail),
                 strips.eq(row_bytes >> strip_shift), row_strips.eq(row_bytes >> strip_shift),
-                tail_bytes.eq(row_bytes), block_end.eq((row_bytes >> strip_shift) == 0),
-                blocks.eq(all_blocks), matrix_end.eq(all_blocks == 0),
+                tail_bytes.eq(row_bytes), block_end.eq(single_strip),
+                row_single.eq(single_strip), blocks.eq(all_blocks), matrix_end.eq(single_block),
             ]
         return m
 
