@@ -1,6 +1,6 @@
 """A design under proof: components with free inputs, properties, and a view into them."""
 
-from amaranth import Const, Elaboratable, Module, Signal
+from amaranth import Const, Elaboratable, Module, Signal, Value
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Fragment, MemoryInstance
 from amaranth.lib import data
@@ -26,8 +26,9 @@ class Inside:
     ``LookupError``.
     """
 
-    def __init__(self, fragment, label):
+    def __init__(self, fragment, label, ports):
         self._fragment, self._label = fragment, label
+        self._ports = {id(port) for port in ports}
         self._views = 0
 
     def _find(self, path):
@@ -42,7 +43,7 @@ class Inside:
         return fragment, name
 
     def __getitem__(self, path):
-        """The signal at ``part/part/name``."""
+        """The signal at ``part/part/name``; one within the component rather than its port."""
         fragment, name = self._find(path)
         found = {}
         for statements in fragment.statements.values():
@@ -50,6 +51,8 @@ class Inside:
                 for signal in [*statement._lhs_signals(), *statement._rhs_signals()]:
                     if signal.name == name:
                         found[id(signal)] = signal
+        if len(found) > 1:
+            found = {key: signal for key, signal in found.items() if key not in self._ports}
         if len(found) != 1:
             raise LookupError(f"{self._label}: {len(found)} signals are called {path!r}")
         return next(iter(found.values()))
@@ -91,28 +94,24 @@ class Bench:
     def free(self, name, shape=1):
         """An input that may have any value in each cycle."""
         signal = Signal(shape, name=name)
-        self._ports.append(getattr(signal, "as_value", lambda: signal)())
+        self._ports.append(Value.cast(signal))
         return signal
 
     def constant(self, name, shape=1):
         """An input that has any value, the same until the next reset."""
         signal = self.free(name, shape)
-        known = Signal(name=f"{name}_known")
-        before = Signal(shape, name=f"{name}_before")
-        self.m.d.sync += [known.eq(1), before.eq(signal)]
-        self.assume(~known | (signal == before))
+        self.assume_constant(name, signal)
         return signal
 
     def add(self, name, component):
         """Add a component; its inputs are free unless driven. Returns its ``Inside``."""
         fragment = Fragment.get(component, None)
         self.m.submodules[name] = _Elaborated(fragment)
-        signature = getattr(component, "signature", None)
-        for _, member, port in signature.flatten(component) if signature is not None else ():
-            value = getattr(port, "as_value", lambda port=port: port)()
-            if member.flow is In and isinstance(value, Signal) and len(value):
-                self._ports.append(value)
-        return Inside(fragment, name)
+        ports = [(member.flow, Value.cast(port))
+                 for _, member, port in component.signature.flatten(component)]
+        self._ports += [value for flow, value in ports
+                        if flow is In and isinstance(value, Signal) and len(value)]
+        return Inside(fragment, name, [value for _, value in ports])
 
     def invariant(self, condition):
         """Must hold in every cycle."""
@@ -121,6 +120,14 @@ class Bench:
     def assume(self, condition):
         """Holds in every cycle: a duty of the surroundings."""
         self.m.d.comb += Assume(condition, src_loc_at=1)
+
+    def assume_constant(self, name, port):
+        """An input keeps its value until the next reset."""
+        value = Value.cast(port)
+        known = Signal(name=f"{name}_known")
+        before = Signal(len(value), name=f"{name}_before")
+        self.m.d.sync += [known.eq(1), before.eq(value)]
+        self.assume(~known | (value == before))
 
     def emit(self):
         return rtlil.convert(self.m, name="top", ports=self._ports)

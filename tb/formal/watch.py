@@ -1,11 +1,13 @@
 """Properties wired up: checkers connected to the ports of a bench, and asserted or assumed."""
 
 from amaranth import Cat, Mux, Signal, Value
+from amaranth.lib import data
 
 from .properties import QueueCheck, StreamRule, Wait, count_ones
 
-__all__ = ["QUEUE_CLAIM", "assume_stream", "follow", "number_of", "watch_queue", "watch_stream",
-           "watch_turns", "wrap"]
+__all__ = ["QUEUE_CLAIM", "assume_stream", "deep_fifo_state", "fifo_entries", "follow",
+           "number_of", "watch_queue", "watch_stream",
+           "watch_turns", "window_allows", "wrap"]
 
 QUEUE_CLAIM = ("No payload is lost, doubled, changed or overtaken; none enters a full buffer;"
                " output stable while stalled; `level` exact; latency as stated.")
@@ -88,3 +90,36 @@ def watch_turns(b, *, offered, taken, above, extra=lambda _waited: 0):
         b.invariant(let + before <= limit + extra(let))
         passed.append(let)
     return passed
+
+
+def fifo_entries(b, inside, path, depth, layout):
+    """State what always holds inside a ``StreamFifo`` of at most 64 places; look at its entries.
+
+    Returns the level and, oldest first, a pair for each place: whether it is taken, and its
+    payload.
+    """
+    level, consume, produce = (inside[f"{path}/fifo/{name}"] for name in
+                               ("level", "consume", "produce"))
+    b.invariant((level <= depth) & (consume < depth) & (produce < depth))
+    b.invariant(produce == wrap(consume + level, depth))
+    entries = []
+    for place in range(depth):
+        row, drive = inside.memory(f"{path}/fifo/storage", wrap(consume + place, depth))
+        b.m.d.comb += drive
+        entries.append((place < level, data.View(data.Layout.cast(layout), row)))
+    return level, entries
+
+
+def deep_fifo_state(b, inside, path):
+    """State what always holds of the counters of a ``DeepFifo``. Returns its level."""
+    level = inside[f"{path}/level"]
+    b.invariant(inside[f"{path}/valid"] == (level != 0))
+    b.invariant(inside[f"{path}/more"] == (level > 1))
+    return level
+
+
+def window_allows(window, page, kind):
+    """A page of GM lies in one of the two windows of a ring, with the permission ``kind``."""
+    first, second = (window[f"gm{n}_{kind}"] & (page >= window[f"gm{n}_first"])
+                     & (page <= window[f"gm{n}_last"]) for n in (0, 1))
+    return first | second

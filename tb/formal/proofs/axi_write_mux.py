@@ -13,6 +13,7 @@ WIDTH = 8
 
 def axi_write_mux(managers):
     from amaranth import Cat, Const, Signal, Value
+
     from xpu_rtl.common.axi_write_mux import AxiWriteMux
 
     b = Bench()

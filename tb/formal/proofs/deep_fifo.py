@@ -12,6 +12,7 @@ WIDTH = 4
 
 def deep_fifo(depth):
     from amaranth import Mux
+
     from xpu_rtl.common.deep_fifo import DeepFifo
 
     b = Bench()

@@ -63,6 +63,7 @@ def _watch(b, inside, port, requesters, owner, outstanding):
 
 def port_share():
     from amaranth import Cat, Signal
+
     from xpu_rtl.scratchpad.share import PortShare
 
     b = Bench()
@@ -93,6 +94,7 @@ def port_share():
 
 def port_mux(count):
     from amaranth import Cat, Signal
+
     from xpu_rtl.scratchpad.port_mux import PortMux
 
     b = Bench()
