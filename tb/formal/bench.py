@@ -19,6 +19,14 @@ class _Elaborated(Elaboratable):
         return self._fragment
 
 
+def _signals(fragment, name):
+    """Signals of a name that the statements of a fragment use, by identity."""
+    return {id(signal): signal
+            for statements in fragment.statements.values() for statement in statements
+            for signal in [*statement._lhs_signals(), *statement._rhs_signals()]
+            if signal.name == name}
+
+
 class Inside:
     """The insides of an elaborated component, for helper invariants and reference state.
 
@@ -33,26 +41,28 @@ class Inside:
 
     def _find(self, path):
         *folders, name = path.split("/")
-        fragment = self._fragment
+        fragment, parent = self._fragment, None
         for folder in folders:
+            parent = fragment
             found = [sub for sub, sub_name, *_ in fragment.subfragments if sub_name == folder]
             if len(found) != 1:
                 names = sorted(str(sub_name) for _, sub_name, *_ in fragment.subfragments)
                 raise LookupError(f"{self._label}: no part {folder!r} of {path!r} among {names}")
             [fragment] = found
-        return fragment, name
+        return fragment, parent, name
 
     def __getitem__(self, path):
         """The signal at ``part/part/name``; one within the component rather than its port."""
-        fragment, name = self._find(path)
-        found = {}
-        for statements in fragment.statements.values():
-            for statement in statements:
-                for signal in [*statement._lhs_signals(), *statement._rhs_signals()]:
-                    if signal.name == name:
-                        found[id(signal)] = signal
-        if len(found) > 1:
-            found = {key: signal for key, signal in found.items() if key not in self._ports}
+        fragment, parent, name = self._find(path)
+        found = _signals(fragment, name)
+        if len(found) > 1:      # not the ports of the component and of its parts
+            others = set(self._ports)
+            around = [sub for sub, *_ in fragment.subfragments]
+            if parent is not None:
+                around.append(parent)
+            for other in around:
+                others |= _signals(other, name).keys()
+            found = {key: signal for key, signal in found.items() if key not in others}
         if len(found) != 1:
             raise LookupError(f"{self._label}: {len(found)} signals are called {path!r}")
         return next(iter(found.values()))
@@ -63,7 +73,7 @@ class Inside:
 
     def memory(self, path, address):
         """The row at ``address`` of the memory at ``part/part/name``, read in the same cycle."""
-        fragment, _ = self._find(path + "/")
+        fragment, *_ = self._find(path + "/")
         if not isinstance(fragment, MemoryInstance):
             raise LookupError(f"{self._label}: {path!r} is no memory")
         depth, width = fragment._data.depth, len(fragment._write_ports[0]._data)

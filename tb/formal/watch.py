@@ -110,11 +110,13 @@ def fifo_entries(b, inside, path, depth, layout):
     return level, entries
 
 
-def deep_fifo_state(b, inside, path):
+def deep_fifo_state(b, inside, path, depth):
     """State what always holds of the counters of a ``DeepFifo``. Returns its level."""
     level = inside[f"{path}/level"]
     b.invariant(inside[f"{path}/valid"] == (level != 0))
     b.invariant(inside[f"{path}/more"] == (level > 1))
+    b.invariant(inside[f"{path}/room"] == (level != depth))
+    b.invariant(level <= depth)
     return level
 
 
