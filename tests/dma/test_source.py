@@ -95,16 +95,21 @@ def test_other_words(lanes):
     rig.play(random_commands(config, rng, 10, rings=8))
 
 
-@pytest.mark.parametrize("stall_until", [0, 900])
+@pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize("name", CONFIGS)
-def test_reads_reserve(name, stall_until):
-    """While the sink takes nothing, as much is read as there is room for, and no more."""
+def test_reads_reserve(name, single):
+    """While the sink takes nothing, as many whole bursts are read as there is room for.
+
+    With ``single`` the first burst is one beat, so that in the end one place is missing.
+    """
     config = get_config(name)
-    rig = SourceRig(config, stall_until=stall_until, memory={"latency": 5})
-    rows = [[gm(config, 0, 3 * config.read_beats * config.word_bytes)]]
-    rig.play(commands(rows))
-    before = sum(beats for cycle, _, beats in rig.memory.reads if cycle < stall_until)
-    assert before == (config.read_beats if stall_until else 0)
+    size, full = config.word_bytes, config.burst_beats
+    stall = 2 * config.read_beats
+    rig = SourceRig(config, stall_until=stall, memory={"latency": 5})
+    rig.play(commands([[gm(config, (full - 1) * size if single else 0,
+                           (config.read_beats + 2 * full) * size)]]))
+    before = sum(beats for cycle, _, beats in rig.memory.reads if cycle < stall)
+    assert before == config.read_beats - (full - 1 if single else 0)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -117,6 +122,19 @@ def test_as_many_bursts_as_allowed(name):
     first = rig.memory.read_cycles[0]
     assert sum(cycle < first for cycle, _, _ in rig.memory.reads) == config.max_bursts
     assert rig.ar_cycles[config.max_bursts - 1] - rig.ar_cycles[0] == config.max_bursts - 1
+
+
+@pytest.mark.parametrize("kind", ["sm", "fill"])
+@pytest.mark.parametrize("name", CONFIGS)
+def test_as_many_commands_as_room(name, kind):
+    """Commands of one word fill the queues while the sink takes nothing; each begins once."""
+    config = get_config(name)
+    size, room = config.word_bytes, Source.RUNS_PER_BURST * config.max_bursts
+    runs = [sm(config, size * n, size) if kind == "sm" else fill(config, 0, size, n)
+            for n in range(room + 40)]
+    rig = SourceRig(config, stall_until=room + 60)
+    rig.play(commands(*[[[run]] for run in runs]))
+    assert sum(cycle < rig.stall_until for cycle in rig.run_cycles) == room
 
 
 # Timing ------------------------------------------------------------------------------------------
@@ -255,7 +273,7 @@ def test_either_window_of_the_right_ring():
     windows = [{"gm0_first": GM_PAGE + r, "gm0_last": GM_PAGE + r, "gm0_read": 1,
                 "gm1_first": GM_PAGE + 9, "gm1_last": GM_PAGE + 10, "gm1_read": r % 2}
                for r in range(8)]
-    good = [[[gm(config, 4096 * r + 9, 40)]] for r in range(8)]
+    good = [[[gm(config, 4096 * r + 9, 3000)]] for r in range(8)]
     common = [[[gm(config, 9 * 4096 + 4090, 40)]] for r in (1, 3, 5, 7)]
     rig = SourceRig(config, windows=windows)
     rig.play(commands(*good, *common, ring=[*range(8), 1, 3, 5, 7]))

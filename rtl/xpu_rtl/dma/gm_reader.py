@@ -50,9 +50,9 @@ class GmReader(wiring.Component):
     Members
     -------
     run : In(stream.Signature(GmRun(config)))
-        Runs. Accepted when their first burst can be formed, not when the last one is.
+        Runs. One waits for the splitter, which takes it when its first burst can be formed.
     windows : In(ring_windows(config))
-        What each ring may read, looked at when a run is accepted.
+        What each ring may read, looked at when the splitter takes a run.
     stop : In(1)
         Issue nothing more; stays high until reset. What is outstanding still arrives.
     o : Out(stream.Signature(GmBeat(config)))
@@ -98,6 +98,18 @@ class GmReader(wiring.Component):
         m = Module()
         config, axi, run = self._config, self.axi, self.run
 
+        # A run for which the splitter is not ready waits in `kept`: `run.ready` is a register.
+        kept_valid = Signal()
+        kept = Signal(GmRun(config), reset_less=True)
+        next_run = Signal(GmRun(config))
+        next_valid = Signal()
+        m.d.comb += [
+            run.ready.eq(~kept_valid), next_valid.eq(kept_valid | run.valid),
+            next_run.eq(Mux(kept_valid, kept, run.p)),
+        ]
+        with m.If(run.valid & run.ready):
+            m.d.sync += kept.eq(run.p)
+
         # Bursts, and beside the splitter what the ring of its run may read.
         context = data.StructLayout({"lane": config.word_shift, "first": 1})
         m.submodules.splitter = splitter = BurstSplitter(config, context)
@@ -105,12 +117,14 @@ class GmReader(wiring.Component):
             "gm0_first": 32, "gm0_last": 32, "gm0_read": 1,
             "gm1_first": 32, "gm1_last": 32, "gm1_read": 1}), reset_less=True)
         m.d.comb += [
-            splitter.i.valid.eq(run.valid), run.ready.eq(splitter.i.ready),
-            splitter.i.p.beat.eq(run.p.beat), splitter.i.p.beats.eq(run.p.beats),
-            splitter.i.p.context.lane.eq(run.p.lane), splitter.i.p.context.first.eq(run.p.first),
+            splitter.i.valid.eq(next_valid),
+            splitter.i.p.beat.eq(next_run.beat), splitter.i.p.beats.eq(next_run.beats),
+            splitter.i.p.context.lane.eq(next_run.lane),
+            splitter.i.p.context.first.eq(next_run.first),
         ]
-        with m.If(run.valid & run.ready):
-            m.d.sync += [may_read[name].eq(self.windows[run.p.ring][name])
+        m.d.sync += kept_valid.eq(next_valid & ~splitter.i.ready)
+        with m.If(next_valid & splitter.i.ready):
+            m.d.sync += [may_read[name].eq(self.windows[next_run.ring][name])
                          for name in may_read.shape().members]
 
         # Bursts that have been checked. The buffer cuts the path from `issue` to `run.ready`.

@@ -50,7 +50,7 @@ class Source(wiring.Component):
     run_fault : In(FaultReport())
         What a FAULT run means while such a run is offered; ``row`` is ignored.
     windows : In(ring_windows(config))
-        What each ring may read of GM, looked at when a run is accepted.
+        What each ring may read of GM, looked at when a run is cut into bursts.
     halt : In(1)
         Issue no burst, request no word, offer nothing; stays high until reset. What is outstanding
         still arrives and is dropped.
