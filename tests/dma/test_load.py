@@ -1,14 +1,12 @@
-"""The load engine alone: progress, read errors."""
+"""A load stream alone: progress, read errors."""
 
 import numpy as np
 import pytest
 
 from support.dma_rig import copy, gm, make_rig, sm
-from xpu_rtl.address_map import Space
 from xpu_rtl.command.formats import FaultCause
 from xpu_rtl.common.axi import Resp
 from xpu_rtl.configs import get_config
-from xpu_rtl.dma.walk import RowWalker
 
 
 @pytest.mark.parametrize("add_ready_p", [1.0, 0.5, 0.05])
@@ -120,9 +118,3 @@ def test_data_stall_only_for_the_scratchpad():
     rig.run([copy(gm(16 * n), sm(0x100 * n), 48, rows=3, source_pitch=48, destination_pitch=48)
              for n in range(5)])
     assert rig.memory.read_cycles[-1] - rig.memory.read_cycles[0] == 44
-
-
-@pytest.mark.filterwarnings("ignore::amaranth.hdl.UnusedElaboratable")
-def test_walker_refuses_other_spaces():
-    with pytest.raises(ValueError, match="source must"):
-        RowWalker(get_config("tiny"), source=Space.SEMAPHORE)

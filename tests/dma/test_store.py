@@ -1,4 +1,4 @@
-"""The store engine alone: progress gate, write channels, write errors."""
+"""A store stream alone: progress gate, write channels, write errors."""
 
 import dataclasses
 

@@ -6,7 +6,7 @@ from amaranth.lib import data
 from ..address_map import OFFSET_WIDTH
 from ..params import XpuConfig
 
-__all__ = ["BYTES_WIDTH", "AlignRow", "AlignedWord", "Burst", "DmaRow", "LandingTag", "SplitRow",
+__all__ = ["BYTES_WIDTH", "AlignRow", "AlignedWord", "Burst", "LandingTag", "SplitRow",
            "beat_address", "beat_count"]
 
 #: Bits of a number of bytes of a row.
@@ -21,37 +21,6 @@ def beat_address(config: XpuConfig):
 def beat_count(config: XpuConfig):
     """Shape of the beats or words of a row, less one; one more of them if it is misaligned."""
     return unsigned(BYTES_WIDTH - config.word_shift + 1)
-
-
-class DmaRow(data.StructLayout):
-    """One row of a copy, its addresses checked.
-
-    Fields: ``gm_beat``, ``gm_beats`` (first beat; beats touched, less one); ``sm_word``,
-    ``sm_words`` (likewise); ``lane``, ``end`` (first and last byte's place in its source beat or
-    word); ``shift`` (destination lane less source lane, modulo the word), ``wrap`` (the destination
-    lane is the lower one); ``first``, ``last`` (row of its command); ``fault`` (the row must not
-    move, the command ends here; the other fields are void); ``semaphore``, ``threshold`` (progress;
-    threshold of this row); ``index`` (of the command).
-    """
-
-    def __init__(self, config: XpuConfig):
-        lane, count = unsigned(config.word_shift), beat_count(config)
-        super().__init__({
-            "gm_beat": beat_address(config),
-            "gm_beats": count,
-            "sm_word": unsigned(config.sm_addr_width),
-            "sm_words": count,
-            "lane": lane,
-            "end": lane,
-            "shift": lane,
-            "wrap": unsigned(1),
-            "first": unsigned(1),
-            "last": unsigned(1),
-            "fault": unsigned(1),
-            "semaphore": unsigned(8),
-            "threshold": unsigned(config.semaphore_width),
-            "index": unsigned(32),
-        })
 
 
 class SplitRow(data.StructLayout):
@@ -73,7 +42,7 @@ class Burst(data.StructLayout):
 
 class AlignRow(data.StructLayout):
     """How the words of a row are realigned. Fields: ``lane``, ``end``, ``shift``, ``wrap`` as in
-    ``DmaRow``; ``beats`` (source words, less one); ``context`` (copied to every output word)."""
+    ``FormRow``; ``beats`` (source words, less one); ``context`` (copied to every output word)."""
 
     def __init__(self, config: XpuConfig, context):
         lane = unsigned(config.word_shift)
