@@ -298,6 +298,18 @@ def test_an_error_of_an_earlier_burst_wins(kind, error, latency):
     assert len(rig.completed) == error // 8
 
 
+@pytest.mark.parametrize("kind", ["marker", "window"])
+@pytest.mark.parametrize("gap", range(4, 9))
+def test_an_error_while_a_bad_run_is_met(kind, gap):
+    """Its first word comes ``gap`` cycles after that of the burst with the error."""
+    config = get_config("tiny")
+    rig = make(config, memory={"latency": 5}, windows=[window(PAGE, PAGE)])
+    rig.memory.write_errors[GM_BASE] = Resp.SLVERR
+    runs = [Run(0, bytes(4)), Run(4096, bytes(4), fault=kind == "marker", last=True)]
+    rig.run(runs, run_fault=MARK, words_at=lambda n: 10 + gap * n)
+    assert rig.fault == (FaultCause.BUS_WRITE, GM_BASE, Resp.SLVERR, 0)
+
+
 @pytest.mark.parametrize("direct", [False, True])
 def test_a_burst_under_way_ends_without_strobes_after_an_error(direct):
     """If it is direct, even without its words."""

@@ -191,7 +191,9 @@ class _Rig:
                     f"{len(self.completed)} of {expected} commands after {timeout} cycles")
             self.busy = bool(busy)
             for _ in range(20):     # nothing happens behind the end
-                _, _, completed, busy = await ctx.tick().sample(dut.completed, dut.busy)
+                _, _, completed, busy, *report = await ctx.tick().sample(
+                    dut.completed, dut.busy, fault.cause, fault.address, fault.info, fault.row)
+                assert self.fault in (None, tuple(report)), "the fault was not final"
                 if cycles is None:
                     assert not completed
                     assert not busy
