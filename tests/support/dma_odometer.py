@@ -222,7 +222,7 @@ def first_reports(config, commands, *, load, windows, seed=0):
             await ctx.tick()
             ctx.set(dut.cmd.valid, 0)
             report = None
-            for _ in range(Odometer.LATENCY + Odometer.MATH_LATENCY + 1):
+            for _ in range(Odometer.LATENCY + Odometer.MATH_LATENCY + 2):
                 *_, valid, row, fault_bits = await ctx.tick().sample(
                     dut.o.valid, Value.cast(dut.o.payload), Value.cast(dut.fault))
                 row = row_layout.from_bits(row)

@@ -94,6 +94,7 @@ class Odometer(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config, command = self._config, self.cmd.p.command
+        active = Signal()       # a command has rows left
         load = Signal()
         step = Signal()
 
@@ -131,11 +132,15 @@ class Odometer(wiring.Component):
                 "destination_high": command.destination_high[high:]}.items()]
         checks = command_checks(m, config, self.cmd.p, self.windows, mode_is, long=long,
                                 signal=self._load)
+        flags = Signal(len(checks))
         bad = Signal(len(checks), reset_less=True)
+        bad_any = Signal(4, reset_less=True)        # any of a quarter of `bad`
         refused = Signal()
-        m.d.comb += refused.eq(bad.any())
+        refused_later = Signal()        # a cycle later; nothing follows, so it stays
+        m.d.comb += [flags.eq(Cat(flag for *_, flag in checks)), refused.eq(bad_any.any())]
+        m.d.sync += refused_later.eq(refused & active)
         with m.If(load):
-            m.d.sync += bad.eq(Cat(flag for *_, flag in checks))
+            m.d.sync += [bad.eq(flags), bad_any.eq(Cat(flags[n::4].any() for n in range(4)))]
 
         # Loops. The stride of an axis that an index replaces is 0 here.
         m.submodules.counters = counters = LoopCounters(DMA_LOOPS)
@@ -195,7 +200,7 @@ class Odometer(wiring.Component):
         entry_valid = Signal()
         entry = Signal(32, reset_less=True)
         entry_unread = Signal(reset_less=True)
-        entry_beyond = Signal(reset_less=True)
+        entry_bad = Signal(reset_less=True)
         stopped = Signal()
         m.d.comb += [
             self.job.valid.eq(job_due & ~refused), self.job.p.count.eq(rows),
@@ -211,7 +216,8 @@ class Odometer(wiring.Component):
         with m.If(self.entry.valid & self.entry.ready):
             m.d.sync += [entry_valid.eq(1), entry.eq(self.entry.p.value),
                          entry_unread.eq(self.entry.p.fault),
-                         entry_beyond.eq(self.entry.p.value >= kept["index_limit"])]
+                         entry_bad.eq(self.entry.p.fault
+                                      | (self.entry.p.value >= kept["index_limit"]))]
         with m.Elif(step):
             m.d.sync += entry_valid.eq(0)
 
@@ -222,17 +228,17 @@ class Odometer(wiring.Component):
         m.submodules.math = math = RowMath(context)
         m.submodules.rows = queue = StreamFifo(NdRow(config), 2)
         wiring.connect(m, queue.o, wiring.flipped(self.o))
-        active = Signal()
         offered = Signal()
         past = Signal()
         fault = Signal()
         m.d.comb += [
-            offered.eq(active & (~listed | entry_valid | refused)),
-            past.eq((~(listed | clipped) | refused) & ~math.busy),
-            fault.eq(refused | (listed & (entry_unread | entry_beyond))),
-            math.i.valid.eq(offered & ~past & ~transposed),
-            queue.i.valid.eq(math.o.valid | (offered & past)), math.o.ready.eq(queue.i.ready),
-            step.eq(offered & Mux(past, queue.i.ready, math.i.ready & ~transposed)),
+            offered.eq(active & (~listed | entry_valid | refused_later)
+                       & ~(transposed & math.busy)),
+            past.eq(~listed & ~clipped & ~math.busy),
+            fault.eq(refused | (listed & entry_bad)),
+            math.i.valid.eq(offered & ~past), math.o.ready.eq(queue.i.ready),
+            queue.i.valid.eq(math.o.valid | (offered & past)),
+            step.eq(offered & queue.i.ready),
             self.cmd.ready.eq(~self.stop & ~stopped & (~active | (step & counters.last & ~fault))),
             load.eq(self.cmd.valid & self.cmd.ready),
         ]

@@ -64,7 +64,7 @@ class RowMath(wiring.Component):
     ------
     Latency: 3 cycles from a transfer on ``i`` to ``o.valid`` (``LATENCY``).
     Throughput: one row per cycle.
-    Backpressure: full; all stages stop together.
+    Backpressure: full; all stages stop together, while ``o.ready`` is low.
     Combinational paths: ``o.ready`` to ``i.ready``.
     Reset: valid flags.
     """
@@ -82,7 +82,7 @@ class RowMath(wiring.Component):
         move = Signal()
         valid = Signal(self.LATENCY)        # bit n: stage n + 1 holds a row
         m.d.comb += [
-            move.eq(self.o.ready | ~valid[-1]), self.i.ready.eq(move),
+            move.eq(self.o.ready), self.i.ready.eq(move),
             self.o.valid.eq(valid[-1]), self.busy.eq(valid.any()),
         ]
         with m.If(move):
