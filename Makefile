@@ -6,7 +6,7 @@ WAVES ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all sim formal check verilog bench generate clean distclean
+.PHONY: help setup demo test test-all sim formal soak check verilog bench generate clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +29,9 @@ sim: setup ## RTL regression under Verilator: all of tb/, or TB=dma; WAVES=1 wri
 
 formal: setup ## Prove properties of the blocks (ARGS="port_mux --slow" chooses)
 	$(PY) tb/formal/run.py $(ARGS)
+
+soak: setup ## 100,000 random DMA transfers on the RTL against the model (ARGS="--count N --seed S")
+	PYTHONPATH=tests $(PY) tools/soak.py $(ARGS)
 
 check: setup ## Lint, stale generated files, emit and lint every configuration
 	$(PY) tools/check.py

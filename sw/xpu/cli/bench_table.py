@@ -31,12 +31,19 @@ width and memory latency, operands and INT8 results in memory; its commands come
 without delay. Ours count from the doorbell, through the command ring in memory, to the completion.
 """
 
-_COLUMNS = (
-    ("cycles", "cycles", "{:,}"), ("utilization", "MAC utilisation", "{:.2%}"),
-    ("bus_utilization", "bus utilisation", "{:.1%}"), ("bytes_read", "bytes read", "{:,}"),
-    ("bytes_written", "bytes written", "{:,}"), ("sim_khz", "kHz", "{:.0f}"),
-    ("exact", "exact", "{}"),
-)
+#: By the words their commands begin with: heading, and (key, title, pattern) of the columns.
+_SECTIONS = {
+    ("bench", "matmul"): ("Matrix products", (
+        ("cycles", "cycles", "{:,}"), ("utilization", "MAC utilisation", "{:.2%}"),
+        ("bus_utilization", "bus utilisation", "{:.1%}"), ("bytes_read", "bytes read", "{:,}"),
+        ("bytes_written", "bytes written", "{:,}"), ("sim_khz", "kHz", "{:.0f}"),
+        ("exact", "exact", "{}"), ("gemmini_cycles", "Gemmini cycles", "{:,}"))),
+    ("bench", "dma"): ("DMA", (
+        ("bytes", "payload bytes", "{:,}"), ("cycles", "cycles", "{:,}"),
+        ("bus_utilization", "bus utilisation", "{:.2%}"),
+        ("beat_utilization", "of the beats needed", "{:.2%}"),
+        ("total_utilization", "from the doorbell", "{:.1%}"), ("exact", "exact", "{}"))),
+}
 
 
 def add_arguments(parser):
@@ -95,30 +102,39 @@ def _order(item):
     return [-int(word) if word.isdigit() else 0 for word in words], item[0]
 
 
+def _table(titles, rows):
+    """A Markdown table, numbers to the right."""
+    return ["| " + " | ".join(row) + " |" for row in
+            (titles, ["---", *["---:"] * (len(titles) - 1)], *rows)]
+
+
 def render(entries):
-    """Return the table of ``{name: {"command": ..., "result": ...}}`` as Markdown."""
-    lines, others = [_HEADING], []
-    rows = []
-    for name, entry in sorted(entries.items(), key=_order):
-        if entry["command"][:2] == ["bench", "matmul"]:
-            result = entry.get("result") or {}
-            rows.append([f"`{_command(entry)}`", *(_cell(pattern, result.get(key))
-                                                   for key, _, pattern in _COLUMNS),
-                         _cell("{:,}", entry.get("gemmini_cycles"))])
-        else:
-            others.append((name, entry))
-    if rows:
-        titles = ["command", *(title for _, title, _ in _COLUMNS), "Gemmini cycles"]
-        lines.append("## Matrix products\n")
-        lines += ["| " + " | ".join(row) + " |" for row in
-                  (titles, ["---", *["---:"] * (len(titles) - 1)], *rows)]
-        lines.append("")
-    for name, entry in others:
-        lines += [f"## {name}\n", f"`{_command(entry)}`\n", "| figure | value |", "| --- | ---: |"]
-        result = entry.get("result") or {"result": "not measured yet"}
-        lines += [f"| {key} | {_plain(value)} |" for key, value in result.items()
-                  if not isinstance(value, list | dict)]
-        lines.append("")
+    """Return the tables of ``{name: {"command": ..., "result": ...}}`` as Markdown."""
+    lines = [_HEADING]
+    ordered = sorted(entries.items(), key=_order)
+    for words, (heading, columns) in _SECTIONS.items():
+        rows = []
+        for _, entry in ordered:
+            if tuple(entry["command"][:2]) == words:
+                figures = {**(entry.get("result") or {}), **entry}
+                rows.append([f"`{_command(entry)}`", *(_cell(pattern, figures.get(key))
+                                                       for key, _, pattern in columns)])
+        if rows:
+            lines += [f"## {heading}\n",
+                      *_table(["command", *(title for _, title, _ in columns)], rows), ""]
+    for name, entry in ordered:
+        if tuple(entry["command"][:2]) in _SECTIONS:
+            continue
+        lines += [f"## {name}\n", f"`{_command(entry)}`\n"]
+        result = dict(entry.get("result") or {"result": "not measured yet"})
+        details = result.pop("table", None)
+        lines += [*_table(["figure", "value"],
+                          [[key, _plain(value)] for key, value in result.items()
+                           if not isinstance(value, list | dict)]), ""]
+        if details:
+            titles = [title.replace("_", " ") for title in details[0]]
+            lines += [*_table(titles, [[_plain(value) for value in row.values()]
+                                       for row in details]), ""]
     return "\n".join(lines)
 
 
