@@ -155,7 +155,7 @@ class GmSink(wiring.Component):
             {"beat": beat_address(config), "row_end": 1, "command_end": 1})
         address_layout = data.StructLayout({"beat": beat_address(config), "len": 8})
         m.submodules.addresses = addresses = StreamFifo(address_layout, 2)
-        m.submodules.beats = beats = StreamFifo(AxiWriteBeat(config.bus_width), 2)
+        m.submodules.beats = beats = StreamFifo(AxiWriteBeat(config.bus_width), 4)
         m.submodules.owed = owed = StreamFifo(owed_layout, config.max_bursts)
         word = words.o.p
         in_burst = Signal()
