@@ -5,10 +5,11 @@ import random
 
 import pytest
 
-from support.dma_index_list import GM_BASE, GM_BYTES, SM, IndexRig
+from support.dma_index_list import GM_BASE, GM_BYTES, SM, IndexRig, OdometerWithLists
+from support.dma_nd import nd
 from support.dma_odometer import open_windows
 from xpu_rtl.address_map import Space
-from xpu_rtl.command.formats import FaultCause
+from xpu_rtl.command.formats import DmaMode, FaultCause
 from xpu_rtl.common.axi import Resp
 from xpu_rtl.configs import get_config
 from xpu_rtl.dma.index_list import IndexReader
@@ -237,3 +238,21 @@ def test_halt(space):
 def test_refused_parameters():
     with pytest.raises(ValueError, match="axi_id must"):
         IndexReader(get_config("tiny"), axi_id=16)
+
+
+@pytest.mark.parametrize("name", ["tiny", "slice"])
+@pytest.mark.parametrize("mode", [DmaMode.GATHER, DmaMode.SCATTER])
+def test_with_the_odometer(name, mode):
+    """Rows whose entries come from memory, of both memories, up to one beyond its limit."""
+    config = config_of(name)
+    pair = OdometerWithLists(config, memory={"latency": 30}, seed=3)
+    commands = []
+    for n, start in enumerate((GM_BASE + 0x104, SM + 0x3FC, GM_BASE + 0xFFC)):
+        commands.append(nd(0x1000, SM, 8, 50, mode=mode, index=start, index_limit=0xFFFFFFFF,
+                           source_pitch=-24, destination_pitch=40, count2=n + 1,
+                           source_stride2=1 << 20, destination_stride2=0x100))
+    entries = [pair.memory_entry(commands[-1], i) for i in range(50)]
+    commands.append(commands[-1] | {"index_limit": max(entries)})
+    rows, fault = pair.run(commands)
+    assert rows == 50 * (1 + 2 + 3) + entries.index(max(entries))
+    assert fault["cause"] == FaultCause.BAD_INDEX

@@ -4,19 +4,26 @@ import random
 from collections import deque
 
 import numpy as np
-from amaranth import Value
+from amaranth import Module, Value
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from support.axi_memory import AxiMemory
+from support.dma_nd import expand
 from support.dma_odometer import open_windows
 from xpu_rtl.address_map import Space
-from xpu_rtl.command.types import FaultReport
+from xpu_rtl.command.formats import DMA_ND, Opcode
+from xpu_rtl.command.types import FaultReport, IssuedCommand
 from xpu_rtl.command.windows import ring_windows
+from xpu_rtl.common.axi import AxiReadPort
+from xpu_rtl.common.interfaces import connect_stream
 from xpu_rtl.dma.index_list import IndexReader
-from xpu_rtl.dma.stages import IndexEntry, IndexJob
-from xpu_rtl.scratchpad.types import ScratchpadRequest
+from xpu_rtl.dma.odometer import Odometer
+from xpu_rtl.dma.stages import IndexEntry, IndexJob, NdRow
+from xpu_rtl.scratchpad.types import ScratchpadPort, ScratchpadRequest
 
-__all__ = ["GM_BASE", "GM_BYTES", "SM", "IndexRig", "serve_scratchpad"]
+__all__ = ["GM_BASE", "GM_BYTES", "SM", "IndexRig", "OdometerWithLists", "serve_scratchpad"]
 
 GM_BASE = 0x345_6789_0000       #: of the memory model
 GM_BYTES = 1 << 16
@@ -175,3 +182,83 @@ class IndexRig:
         if self.fault is None and halt_at is None:
             assert len(self.entries) == expected
         return self
+
+
+class OdometerWithLists(wiring.Component):
+    """An odometer with its index reader; ``run`` compares its rows with the golden model."""
+
+    def __init__(self, config, *, memory=None, seed=0):
+        self.rig, self.config = IndexRig(config, memory=memory, seed=seed), config
+        super().__init__({
+            "cmd": In(stream.Signature(IssuedCommand(DMA_ND))),
+            "o": Out(stream.Signature(NdRow(config))), "fault": Out(FaultReport()),
+            "axi": Out(AxiReadPort(config.bus_width)), "sm": Out(ScratchpadPort(config)),
+            "windows": In(ring_windows(config)),
+        })
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.odometer = odometer = Odometer(self.config, load=True)
+        m.submodules.lists = lists = IndexReader(self.config)
+        connect_stream(m, odometer.job, lists.job)
+        connect_stream(m, lists.o, odometer.entry)
+        for inner, name in ((odometer, "cmd"), (odometer, "o"), (lists, "axi"), (lists, "sm")):
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(inner, name))
+        m.d.comb += [odometer.entry_fault.eq(lists.fault), self.fault.eq(odometer.fault),
+                     odometer.windows.eq(self.windows), lists.windows.eq(self.windows)]
+        return m
+
+    def memory_entry(self, command, i):
+        """Entry i of the list of a command."""
+        return self.rig.entry((command["index_low"] | command["index_high"] << 32) + 4 * i)
+
+    def run(self, commands, *, timeout=5000):
+        """Check all rows; return how many came, and the fault."""
+        expected, bad = [], None
+        for command in commands:
+            rows, bad = expand(command, Opcode.DMA_LOAD_ND, self.config, entries=[
+                self.memory_entry(command, i) for i in range(command["rows"])])
+            expected += rows
+        found, rig = [], self.rig
+
+        async def source(ctx):
+            ctx.set(self.windows, ring_windows(self.config).const(dict(enumerate(rig.windows))))
+            for command in commands:
+                ctx.set(Value.cast(self.cmd.payload),
+                        DMA_ND.pack(command) | int(Opcode.DMA_LOAD_ND))
+                ctx.set(self.cmd.valid, 1)
+                while True:
+                    *_, ready = await ctx.tick().sample(self.cmd.ready)
+                    if ready:
+                        break
+            ctx.set(self.cmd.valid, 0)
+
+        async def scratchpad(ctx):
+            await serve_scratchpad(ctx, self.sm, rig)
+
+        async def sink(ctx):
+            ctx.set(self.o.ready, 1)
+            layout = NdRow(self.config)
+            for _ in range(timeout):
+                *_, valid, row, report = await ctx.tick().sample(
+                    self.o.valid, Value.cast(self.o.payload), Value.cast(self.fault))
+                row = layout.from_bits(row)
+                if valid and row.fault:
+                    report = FaultReport().from_bits(report)
+                    assert {name: getattr(report, name) for name in bad} == bad
+                    return
+                if valid:
+                    found.append((row.source, row.destination))
+                if bad is None and len(found) == len(expected):
+                    return
+            raise AssertionError(f"{len(found)} of {len(expected)} rows")
+
+        sim = Simulator(self)
+        sim.add_clock(1e-9)
+        sim.add_testbench(source, background=True)
+        sim.add_testbench(rig.memory.read_process(self.axi), background=True)
+        sim.add_testbench(scratchpad, background=True)
+        sim.add_testbench(sink)
+        sim.run()
+        assert found == [(row["source"], row["destination"]) for row in expected]
+        return len(found), bad

@@ -94,8 +94,10 @@ class LoopSum(wiring.Component):
     load : In(1)
         Begin at ``start``.
     start : In(width)
+    fresh : In(1)
+        High with ``load``, low with a step that advances a loop; free else. It is known earlier.
     step : In(1)
-        Go on; ``load`` wins.
+        Go on.
     advance : In(loops)
         Loop that advances, as of ``LoopCounters``.
     addend : In(signed(32))
@@ -113,7 +115,7 @@ class LoopSum(wiring.Component):
     def __init__(self, width, loops):
         self._width, self._loops = width, loops
         super().__init__({
-            "load": In(1), "start": In(width), "step": In(1), "advance": In(loops),
+            "load": In(1), "start": In(width), "fresh": In(1), "step": In(1), "advance": In(loops),
             "addend": In(signed(32)), "value": Out(width),
         })
 
@@ -124,9 +126,9 @@ class LoopSum(wiring.Component):
         chosen = select_one(m, self.advance, bases, unsigned(self._width), "chosen")
         total = Signal(self._width)
         m.d.comb += [total.eq(chosen + self.addend), self.value.eq(bases[0])]
+        following = Signal(self._width)
+        m.d.comb += following.eq(Mux(self.fresh, self.start, total))
         for n, base in enumerate(bases):
-            with m.If(self.load):
-                m.d.sync += base.eq(self.start)
-            with m.Elif(self.step & self.advance[n:].any()):
-                m.d.sync += base.eq(total)
+            with m.If(self.load | (self.step & self.advance[n:].any())):
+                m.d.sync += base.eq(following)
         return m

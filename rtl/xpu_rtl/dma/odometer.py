@@ -179,6 +179,7 @@ class Odometer(wiring.Component):
                 sums[name].addend.eq(Mux(axis == DmaAxis[name.upper()], move, 0)),
             ]
         m.d.comb += [part.load.eq(load) for part in sums.values()]
+        m.d.comb += [part.fresh.eq(~active | counters.last) for part in sums.values()]
         m.d.comb += [part.advance.eq(counters.advance) for part in sums.values()]
 
         # Counts of rows. `entry_offset`: bytes of the list before the entry of this row.
