@@ -140,7 +140,7 @@ def main(argv=None):
     parser.add_argument("--count", type=int, default=100_000, help="transfers (default: 100000)")
     parser.add_argument("--config", choices=tuple(CONFIGS), action="append",
                         help="default: slice and tiny in turns")
-    parser.add_argument("--batch", type=int, default=100, help="commands between comparisons")
+    parser.add_argument("--batch", type=int, default=400, help="commands between comparisons")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(argv)
     configs = args.config or ["slice", "tiny"]

@@ -35,12 +35,8 @@ module xpu #(
     input  logic m_axi_rlast, input logic m_axi_rvalid, output logic m_axi_rready,
     output logic irq,
     output logic obs_active,
-    output logic [2:0] obs_load_activity, output logic obs_load_begin,
-    output logic [31:0] obs_load_index, output logic obs_load_done,
-    output logic [2:0] obs_store_activity, output logic obs_store_begin,
-    output logic [31:0] obs_store_index, output logic obs_store_done,
-    output logic [2:0] obs_tensor_activity, output logic obs_tensor_begin,
-    output logic [31:0] obs_tensor_index, output logic obs_tensor_done
+    output logic [63:0] obs_activity, output logic [7:0] obs_begin,
+    output logic [255:0] obs_index, output logic [7:0] obs_done
 );
   localparam logic [2:0] SIZE = 3'($clog2(BYTES));
   logic [6:0] control;
@@ -105,15 +101,14 @@ module xpu #(
   assign m_axi_wstrb = strobe;
   assign irq = status[0] && control[1];
   assign obs_active = active;
-  assign obs_load_activity = waiting_r ? 3'd3 : active ? 3'd1 : 3'd0;
-  assign obs_store_activity = active ? 3'd1 : 3'd0;
-  assign {obs_tensor_activity, obs_tensor_begin, obs_tensor_index, obs_tensor_done} = '0;
-  assign {obs_load_index, obs_store_index} = {index, index};
-  assign obs_load_done = pass && last_beat;
-  assign obs_store_done = m_axi_bvalid;
+  // Engine 0 loads, engine 1 stores.
+  logic begins;
+  assign obs_activity = {48'd0, 7'd0, active, 6'd0, waiting_r, active};
+  assign obs_begin = {6'd0, begins, begins};
+  assign obs_index = {192'd0, index, index};
+  assign obs_done = {6'd0, m_axi_bvalid, pass && last_beat};
   always_ff @(posedge clk) begin
-    obs_load_begin <= 0;
-    obs_store_begin <= 0;
+    begins <= 0;
     if (write_now)
       case (w_addr)
         12'h00: begin
@@ -121,7 +116,7 @@ module xpu #(
           if (w_word[6]) $stop;
           if (w_word[0]) begin
             {active, aw_pending, m_axi_arvalid} <= 3'b111;
-            {obs_load_begin, obs_store_begin} <= 2'b11;
+            begins <= 1;
             index <= index + 1;
             reads_asked <= 0;
             beats_left <= 9'(reads * beats);
@@ -167,7 +162,7 @@ module xpu #(
     if (rst) begin
       {control, status, index, strobe} <= '0;
       {active, aw_pending, waiting_r, waiting_b, m_axi_arvalid, m_axi_wvalid} <= '0;
-      {obs_load_begin, obs_store_begin, read_wait, write_wait, reads, beats} <= '0;
+      {begins, read_wait, write_wait, reads, beats} <= '0;
     end
   end
 endmodule

@@ -208,7 +208,7 @@ class Campaign:
         self._permit(gm0_read=1, gm0_write=1, sm_read=1, sm_write=1, wait=1, signal=1)
 
     def _permit(self, **permissions):
-        self._write("window_permissions", CLUSTER["window_permissions"].pack(permissions))
+        self._write("window_permissions", CLUSTER["window_permissions"].pack(**permissions))
 
     def windows(self, job, side):
         """The page or line of every row in turn outside the ring's windows."""

@@ -11,7 +11,7 @@ from xpu_rtl.configs import get_config
 
 from ..sim import model_build
 from ..sim.native import CHANNELS, Model
-from .base import ActivityRun, Platform, TraceEvent
+from .base import ActivityRun, Platform, TraceEvent, engine_names
 
 __all__ = ["MemoryStall", "NativePlatform"]
 
@@ -19,7 +19,8 @@ _RESPONSES = {"SLVERR": 2, "DECERR": 3}
 
 
 def _name(engine):
-    return Engine(engine).name.lower()
+    """Name of an observed place; those above ``Engine`` are never in use."""
+    return Engine(engine).name.lower() if engine < len(Engine) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,8 +157,10 @@ class NativePlatform(Platform):
                 for begin, end, engine, index in self._model.take_events().tolist()]
 
     def take_activity(self):
-        return [ActivityRun(begin, _name(engine), activity)
+        known = engine_names(self.config)       # the model shows places for more
+        runs = [ActivityRun(begin, _name(engine), activity)
                 for begin, engine, activity in self._model.take_activities().tolist()]
+        return [run for run in runs if run.engine in known]
 
     def inject_error(self, address, size, *, kind, response="SLVERR", count=None):
         """Answer beats that touch a range with an error; writes to it are dropped.
