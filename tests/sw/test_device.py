@@ -183,6 +183,7 @@ def corrupted(command, offset, value):
     (load(slots=2), FaultCause.BAD_SLOTS, Engine.CONTROL),
     (load(wait0_semaphore=200), FaultCause.BAD_SEMAPHORE, Engine.CONTROL),
     (load(reserved0=1), FaultCause.BAD_FIELD, Engine.CONTROL),
+    (load(progress_semaphore=200), FaultCause.BAD_SEMAPHORE, Engine.LOAD),
     (load(row_bytes=0), FaultCause.BAD_FIELD, Engine.LOAD),
     (load(rows=0), FaultCause.BAD_FIELD, Engine.LOAD),
     (load(destination=0), FaultCause.BAD_ADDRESS, Engine.LOAD),

@@ -28,6 +28,13 @@ def store(**fields):
                                         "destination": 1 << 20} | fields)
 
 
+def nd(side, **fields):
+    opcode = Opcode.DMA_LOAD_ND if side == "load" else Opcode.DMA_STORE_ND
+    ends = {"destination": SM} if side == "load" else {"source": SM, "destination": 1 << 20}
+    counts = {f"count{n}": 1 for n in range(2, 6)}
+    return Command(opcode, **{"row_bytes": 16, "rows": 1} | counts | ends | fields)
+
+
 def gemm(**fields):
     fields = {"rows": 1, "columns": 1, "depth": 1, "tile_rows": 1, "tile_blocks": 1,
               "a_address": 0, "b_address": 64, "out_address": 128} | fields
@@ -114,6 +121,22 @@ BAD = {
     "a_end": gemm(a_address=16 * 1024), "out_end": gemm(out_address=16 * 1024 - 4),
     "a_rows": gemm(rows=5000, tile_rows=4, a_pitch=16), "b_rows": gemm(depth=2000, b_pitch=16),
     "out_rows": gemm(rows=60, tile_rows=4, out_pitch=1024),
+    "out_pitch": gemm(rows=2, tile_rows=4, out_pitch=1 << 20),
+    "stream": load(stream=2), "stream_of_nop": Command(Opcode.NOP, stream=1),
+    "mode": nd("load", mode=6), "count": nd("store", count4=0, stream=1),
+    "element": nd("load", mode=3, element_log2=2, row_bytes=6),
+    "limit": nd("load", mode=2, x_limit=1 << 31), "list": nd("load", mode=4, index=6),
+    "list_end": nd("load", mode=4, index=MEMORY - 8, rows=4, index_limit=1 << 31),
+    "list_space": nd("store", mode=5, index=7 << 44, index_limit=9),
+    "index": nd("load", mode=4, index=1 << 20, rows=3, index_limit=0),
+    "loops": nd("load", rows=3, count2=4, count3=2, destination_pitch=16, destination_stride2=100,
+                destination_stride3=16 * 1024 - 250, stream=1),
+    "fill": nd("store", mode=1, rows=9, destination=MEMORY - 100, destination_pitch=30),
+    "clipped": nd("load", mode=2, source=0, destination=SM + 16 * 1024 - 40, rows=4, axis1=1,
+                  step1=-7, x_limit=20, u_limit=1, v_limit=1, source_pitch=-7, x_start=14,
+                  destination_pitch=10),
+    "matrix": nd("store", mode=3, source=SM + 16 * 1024 - 500, rows=20, source_pitch=30,
+                 destination_pitch=20),
 }
 
 
@@ -127,7 +150,7 @@ def test_bad_commands_fail_as_in_the_model(native, model, name):
         with pytest.raises(xpu.DeviceFault) as caught:
             dev.synchronize()
         fault = caught.value
-        faults.append((fault.cause, fault.engine, fault.index, fault.address, fault.info,
+        faults.append((fault.cause, fault.engine, fault.index, fault.address, fault.info, fault.row,
                        fault.command))
         dev.reset()
         for result in random_product(np.random.default_rng(40), dev):

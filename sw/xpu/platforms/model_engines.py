@@ -86,7 +86,7 @@ class ModelEngines:
     def _add(self, additions):
         values = list(self.semaphores)
         for number, amount in additions:
-            if number:
+            if number and amount:
                 values[number] = values[number] + amount & self._mask
         self.semaphores[:] = values
 
