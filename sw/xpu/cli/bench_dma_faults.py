@@ -13,7 +13,7 @@ from xpu_rtl.command.formats import DmaMode, Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 
 from ..commands import Command
-from ..errors import DeviceFault
+from ..errors import ArgumentError, DeviceFault
 from ..opening import open_device
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
@@ -22,7 +22,8 @@ HELP = "inject an error at every beat and a window violation at every row of DMA
 
 PAGE, LINE, SLVERR = 4096, 64, 2
 SOURCE, TARGET, LIST = 0x10_0000, 0x20_0000, 0x30_0000      # in GM
-SM_SOURCE = 0
+SM_SOURCE, SM_TARGET = 0, 16 * 1024
+SM_BYTES = 32 * 1024        # of the scratchpad that the jobs use
 GUARD = 256     # bytes around the destination that are compared, too
 
 
@@ -75,21 +76,21 @@ def _jobs(config):
                                  rows=count, source_pitch=pitch, destination_pitch=pitch),
                    [(pitch * n, pitch * n) for n in range(count)], row, source, target)
 
-    gm, sm = (Space.GM, SOURCE + 3), (Space.SM, 16 * 1024 + 5)
+    gm, sm = (Space.GM, SOURCE + 3), (Space.SM, SM_TARGET + 5)
     yield plain("load", Opcode.DMA_LOAD, gm, sm)
     yield plain("store", Opcode.DMA_STORE, (Space.SM, SM_SOURCE + 3), (Space.GM, TARGET + 5))
     yield plain("copy in GM", Opcode.DMA_STORE, gm, (Space.GM, TARGET + 5))
 
     table, picks = 64, np.random.default_rng(1).permutation(64)[:40]
     yield Job("gather", Command(
-        Opcode.DMA_LOAD_ND, source=SOURCE, destination=_sm(16 * 1024), row_bytes=96, rows=40,
+        Opcode.DMA_LOAD_ND, source=SOURCE, destination=_sm(SM_TARGET), row_bytes=96, rows=40,
         source_pitch=pitch, destination_pitch=128, mode=DmaMode.GATHER, index=LIST,
         index_limit=table, **ones), [(pitch * int(pick), 128 * n) for n, pick in enumerate(picks)],
-        96, (Space.GM, SOURCE), (Space.SM, 16 * 1024))
+        96, (Space.GM, SOURCE), (Space.SM, SM_TARGET))
     yield Job("transpose", Command(
-        Opcode.DMA_LOAD_ND, source=SOURCE, destination=_sm(16 * 1024), row_bytes=64, rows=48,
+        Opcode.DMA_LOAD_ND, source=SOURCE, destination=_sm(SM_TARGET), row_bytes=64, rows=48,
         source_pitch=64, destination_pitch=48, mode=DmaMode.TRANSPOSE, **ones),
-        [(0, 0)], 48 * 64, (Space.GM, SOURCE), (Space.SM, 16 * 1024), matrix=(48, 64))
+        [(0, 0)], 48 * 64, (Space.GM, SOURCE), (Space.SM, SM_TARGET), matrix=(48, 64))
 
     # Every row of the N-dimensional jobs has a page of its own in GM, a line of its own in SM.
     counts = (3, 2, 2, 3)
@@ -97,7 +98,7 @@ def _jobs(config):
               for indices in np.ndindex(*reversed(counts))]
     strides = [int(np.prod(counts[:n])) for n in range(len(counts))]
     for name, opcode, source, target in (
-            ("load N-D", Opcode.DMA_LOAD_ND, (Space.GM, SOURCE), (Space.SM, 16 * 1024)),
+            ("load N-D", Opcode.DMA_LOAD_ND, (Space.GM, SOURCE), (Space.SM, SM_TARGET)),
             ("store N-D", Opcode.DMA_STORE_ND, (Space.SM, SM_SOURCE), (Space.GM, TARGET)),
             ("copy in GM N-D", Opcode.DMA_STORE_ND, (Space.GM, SOURCE), (Space.GM, TARGET))):
         units = [PAGE if space is Space.GM else 2 * LINE for space, _ in (source, target)]
@@ -120,24 +121,21 @@ class Campaign:
         rng = np.random.default_rng(7)
         self.source = rng.integers(0, 256, PAGE * 64, np.uint8)
         self.target = rng.integers(0, 256, PAGE * 64, np.uint8)
-        self.scratchpad = rng.integers(0, 256, self.config.sm_bytes, np.uint8)
+        self.scratchpad = rng.integers(0, 256, SM_BYTES, np.uint8)
         self.image = dev.tensor(self.scratchpad)
 
     # Memory ---------------------------------------------------------------------------------------
     def _scratchpad(self, *, load):
         ends = (self.image.address, _sm(0))
-        rows = max(1, self.config.sm_bytes >> 16)
-        size = self.config.sm_bytes // rows
         self.dev.submit([Command(
             Opcode.DMA_LOAD if load else Opcode.DMA_STORE, source=ends[not load],
-            destination=ends[load], row_bytes=size, rows=rows, source_pitch=size,
-            destination_pitch=size)])
+            destination=ends[load], row_bytes=SM_BYTES, rows=1)])
         self.dev.synchronize()
 
     def prepare(self, job):
         write = self.platform.write_memory
         write(SOURCE, self.source)
-        write(TARGET, self.target)
+        write(TARGET - PAGE, self.target)
         if job.command.opcode is Opcode.DMA_LOAD_ND and job.command["mode"] == DmaMode.GATHER:
             picks = [(a - SOURCE) // job.command["source_pitch"] for a, _ in job.starts]
             write(LIST, np.array(picks, np.uint32).view(np.uint8))
@@ -146,15 +144,14 @@ class Campaign:
             self._scratchpad(load=True)
 
     def _initial(self, space):
-        return (TARGET, self.target) if space is Space.GM else (0, self.scratchpad)
+        return (TARGET - PAGE, self.target) if space is Space.GM else (0, self.scratchpad)
 
     def result(self, job):
         """The destination with its guards, as it is now."""
         if job.target_space is Space.GM:
             return self.platform.read_memory(job.low, job.high - job.low)
         self._scratchpad(load=False)
-        return self.platform.read_memory(self.image.address, self.config.sm_bytes)[
-            job.low:job.high]
+        return self.platform.read_memory(self.image.address, SM_BYTES)[job.low:job.high]
 
     def check(self, job, now, before, after):
         """Whether rows below ``before`` are complete, rows from ``after`` on and guards untouched.
@@ -279,6 +276,9 @@ def measure(args):
     rows = []
     with open_device(args.config, "native", memory_latency=args.memory_latency,
                      memory_bytes=64 << 20) as dev:
+        if dev.config.sm_bytes < SM_BYTES:
+            raise ArgumentError(f"--config {args.config} has a scratchpad of "
+                                f"{dev.config.sm_bytes} bytes; {SM_BYTES} are needed")
         campaign = Campaign(dev)
         for job in _jobs(dev.config):
             for kind, injections in _cases(campaign, job):

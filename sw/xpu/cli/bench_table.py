@@ -43,6 +43,11 @@ _SECTIONS = {
         ("bus_utilization", "bus utilisation", "{:.2%}"),
         ("beat_utilization", "of the beats needed", "{:.2%}"),
         ("total_utilization", "from the doorbell", "{:.1%}"), ("exact", "exact", "{}"))),
+    ("bench", "scratchpad"): ("Scratchpad: a product beside load, store and copy streams", (
+        ("cycles_alone", "cycles alone", "{:,}"), ("cycles_beside", "beside traffic", "{:,}"),
+        ("lost_cycles", "lost", "{:,}"), *(
+            (f"stalls_{name}", f"stalls: {name.replace('_', ' ')}", "{:.2%}") for name in
+            ("activation", "weight", "output", "dma_write", "dma_read")))),
 }
 
 
