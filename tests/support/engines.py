@@ -26,7 +26,8 @@ class BehaviouralEngine:
     """Accept commands, take a random time for each, then complete or fail it.
 
     Adds 1 per row to ``progress_semaphore``; ``rows`` to ``out_semaphore`` and 1 to
-    ``release_semaphore``. After a fault it accepts nothing more until it is reset.
+    ``release_semaphore``. After a fault it accepts nothing more until it is reset. That is only
+    when it is told to stop and quiet; and all commands it has are of one ring.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ class BehaviouralEngine:
     accept_p : float
         Chance per cycle to accept a command.
     faults : dict
-        ``FaultReport`` fields by command index.
+        ``FaultReport`` fields by command index, or by ``(ring, index)``.
 
     Attributes
     ----------
@@ -51,6 +52,10 @@ class BehaviouralEngine:
         Accepted commands in order.
     added : list
         (cycle, semaphore, amount) of every addition accepted.
+    stuck : set
+        ``(ring, index)`` of commands that wait for a semaphore for ever.
+    resets : int
+        How often it was reset.
     quiet_after : int
         Cycles from ``abort`` to ``quiet``.
     """
@@ -60,6 +65,7 @@ class BehaviouralEngine:
     def __init__(self, port, fmt, reset, rng, *, latency=(1, 20), accept_p=1.0, faults=None):
         self.port, self.fmt, self.reset, self.rng = port, fmt, reset, rng
         self.latency, self.accept_p, self.faults = latency, accept_p, faults or {}
+        self.stuck, self.resets = set(), 0
         self.log, self.added, self.quiet_after, self.cycle = [], [], 0, 0
 
     def _additions(self, command):
@@ -74,21 +80,28 @@ class BehaviouralEngine:
         port, rng = self.port, self.rng
         waiting, adds = deque(), deque()
         running, left, dead, aborted = None, 0, False, 0
+        quiet, was_reset = False, False
         while True:
-            if ctx.get(self.reset):
+            reset = ctx.get(self.reset)
+            self.resets += reset and not was_reset
+            was_reset = reset
+            if reset:
+                assert quiet, "reset while it is not quiet"
+                assert ctx.get(port.abort), "reset without being told to stop"
                 waiting.clear()
                 adds.clear()
                 running, dead = None, False
             abort = ctx.get(port.abort)
             aborted = aborted + 1 if abort else 0
-            ctx.set(port.quiet, not abort or aborted > self.quiet_after)
+            quiet = not running or aborted > self.quiet_after
+            ctx.set(port.quiet, quiet)
 
             held = len(waiting) + (running is not None)
             ready = not dead and not abort and held < self.DEPTH and rng.random() < self.accept_p
             ctx.set(port.cmd.ready, ready)
             ctx.set(port.begin, 0)
             ctx.set(port.done.valid, 0)
-            if abort:
+            if abort and quiet:
                 running = None
             if running is None and waiting and not abort:
                 running, left = waiting.popleft(), rng.randint(*self.latency)
@@ -99,8 +112,11 @@ class BehaviouralEngine:
             if running is not None:
                 activity = rng.choice([kind for kind in Activity if kind is not Activity.IDLE])
                 left -= 1
-                if left <= 0 and not adds:
-                    fault = self.faults.get(running.index, {})
+                key = running.ring, running.index
+                if key in self.stuck:
+                    activity = Activity.SEMAPHORE
+                elif left <= 0 and not adds and not abort:
+                    fault = self.faults.get(key, self.faults.get(running.index, {}))
                     ctx.set(port.done.payload, {"fault": fault})
                     ctx.set(port.done.valid, 1)
                     running.done = self.cycle
@@ -118,6 +134,8 @@ class BehaviouralEngine:
                 self.added.append((self.cycle, *adds.popleft()))
             if valid and ready:
                 command, ring, index = self._split(payload)
+                held = [*waiting, *([running] if running else [])]
+                assert all(one.ring == ring for one in held), "commands of two rings"
                 waiting.append(Executed(ring, index, command, self.cycle))
                 self.log.append(waiting[-1])
             self.cycle += 1

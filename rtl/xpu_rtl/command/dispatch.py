@@ -26,6 +26,10 @@ class EngineDispatch(wiring.Component):
     A command is complete when its signals are taken. The signals of a command that fails are not
     sent; nothing completes after it.
 
+    The engine serves one ring at a time: a command of another ring is offered when all those
+    accepted are complete. A ring that others wait for has its turn for ``TURN`` commands, or until
+    it has none.
+
     Parameters
     ----------
     config : XpuConfig
@@ -37,6 +41,12 @@ class EngineDispatch(wiring.Component):
     -------
     heads : In(stream.Signature(command_layout(fmt))).array(config.rings)
         Commands whose waits are over; the tag holds the index.
+    dying : In(config.rings)
+        Rings that are given up: no command of theirs is offered, except one offered already.
+    abort : In(1)
+        The engine is about to be reset, and this with it: nothing is offered.
+    serving : Out(config.rings)
+        The ring of which a command is offered, or accepted and not complete.
     cmd : Out(stream.Signature(IssuedCommand(fmt)))
         To the engine. At most ``IN_FLIGHT`` commands are accepted and not complete.
     done : In(stream.Signature(Completion(), always_ready=True))
@@ -54,17 +64,19 @@ class EngineDispatch(wiring.Component):
     ``signal.valid``, or to ``complete`` if there is no signal (``LATENCY``).
     Throughput: one command per cycle, less 1 cycle per signal beyond the first.
     Backpressure: full.
-    Combinational paths: ``heads`` to ``cmd`` and ``cmd.ready`` back.
+    Combinational paths: ``heads``, ``abort`` and ``dying`` to ``cmd`` and ``cmd.ready`` back.
     Reset: nothing in flight.
     """
 
     LATENCY = 1
     IN_FLIGHT = 4
+    TURN = 8
 
     def __init__(self, config: XpuConfig, fmt):
         self._config, self._fmt = config, fmt
         super().__init__({
             "heads": In(stream.Signature(command_layout(fmt))).array(config.rings),
+            "dying": In(config.rings), "abort": In(1), "serving": Out(config.rings),
             "cmd": Out(stream.Signature(IssuedCommand(fmt))),
             "done": In(stream.Signature(Completion(), always_ready=True)),
             "signal": Out(stream.Signature(SemaphoreAdd())),
@@ -81,11 +93,14 @@ class EngineDispatch(wiring.Component):
         m.d.comb += [room.eq(flight.i.ready), flight.i.valid.eq(self.cmd.valid & self.cmd.ready)]
         command = self.cmd.p.command
         if self._config.rings == 1:
-            head = self.heads[0]
-            m.d.comb += [self.cmd.valid.eq(head.valid & room), command.eq(head.payload),
-                         head.ready.eq(self.cmd.ready & room)]
+            head, standing, able = self.heads[0], Signal(), Signal()
+            m.d.comb += [able.eq(room & (standing | ~self.dying[0]) & ~self.abort),
+                         self.cmd.valid.eq(head.valid & able), command.eq(head.payload),
+                         head.ready.eq(self.cmd.ready & able),
+                         self.serving.eq(self.cmd.valid | flight.o.valid)]
+            m.d.sync += standing.eq(self.cmd.valid & ~self.cmd.ready)
         else:
-            self._arbitrate(m, room)
+            self._arbitrate(m, room, flight.o.valid)
         m.d.comb += [self.cmd.p.index.eq(command.tag), flight.i.p.ring.eq(self.cmd.p.ring),
                      flight.i.p.index.eq(command.tag)]
         for name in ("signal0_semaphore", "signal1_semaphore", "signal0_add", "signal1_add"):
@@ -122,24 +137,39 @@ class EngineDispatch(wiring.Component):
                 m.d.sync += failing.eq(0)
         return m
 
-    def _arbitrate(self, m, room):
+    def _arbitrate(self, m, room, busy):
         """Take turns among the rings; a choice stands until its command is accepted."""
-        requests = Signal(self._config.rings)
+        rings = self._config.rings
+        requests, others = Signal(rings), Signal(rings)     # others than the owner's
         owner, next_owner = Signal(3), Signal(3)
-        chosen = Signal()
+        chosen, offers, choose = Signal(), Signal(), Signal()
+        turn = Signal(range(self.TURN + 1))                 # commands accepted of the owner's
         for n, head in enumerate(self.heads):
-            m.d.comb += requests[n].eq(head.valid)
+            m.d.comb += [requests[n].eq(head.valid & ~self.dying[n]),
+                         others[n].eq(requests[n] & (owner != n)),
+                         self.serving[n].eq((chosen | busy) & (owner == n))]
         # The first requester above the owner, else the first of all: later assignments win.
         for above in (False, True):
-            for n in reversed(range(self._config.rings)):
+            for n in reversed(range(rings)):
                 with m.If(requests[n] & ((owner < n) if above else 1)):
                     m.d.comb += next_owner.eq(n)
-        with m.If(~chosen & requests.any()):
+        with m.If(busy):
+            m.d.comb += [next_owner.eq(owner),
+                         choose.eq((requests & ~others).any()
+                                   & ~((turn == self.TURN) & others.any()))]
+        with m.Else():
+            m.d.comb += choose.eq(requests.any())
+        with m.If(choose & ~chosen & ~self.abort):
             m.d.sync += [owner.eq(next_owner), chosen.eq(1)]
-        with m.If(self.cmd.valid & self.cmd.ready):
+            with m.If(owner != next_owner):
+                m.d.sync += turn.eq(0)
+        m.d.comb += [offers.eq(chosen & room & ~self.abort), self.cmd.valid.eq(offers),
+                     self.cmd.p.ring.eq(owner)]
+        with m.If(offers & self.cmd.ready):
             m.d.sync += chosen.eq(0)
-        m.d.comb += [self.cmd.valid.eq(chosen & room), self.cmd.p.ring.eq(owner)]
+            with m.If(turn != self.TURN):
+                m.d.sync += turn.eq(turn + 1)
         for n, head in enumerate(self.heads):
             with m.If(owner == n):
                 m.d.comb += [self.cmd.p.command.eq(head.payload),
-                             head.ready.eq(chosen & room & self.cmd.ready)]
+                             head.ready.eq(offers & self.cmd.ready)]

@@ -18,6 +18,7 @@ from .fetch_arbiter import FetchArbiter
 from .monitor import EngineMonitor
 from .perf import PerfCounters
 from .queue import EngineQueue
+from .recovery import EngineRecovery
 from .reset import ResetSequencer
 from .ring import Ring
 from .semaphores import Semaphores
@@ -39,6 +40,10 @@ class CommandProcessor(wiring.Component):
     a waiting command holds up only the commands behind it in the same queue. A ring stops at its
     first fault: nothing more is decoded or offered; a command an engine has been offered already
     may still execute.
+
+    An engine that has failed, or is stuck with commands of a ring that has stopped, is reset and
+    then serves other rings. Reset by its register, a ring stops as well; when no engine serves it
+    any more, the ring and its queues are reset.
 
     Parameters
     ----------
@@ -130,17 +135,24 @@ class CommandProcessor(wiring.Component):
         m.submodules.reset = reset = ResetSequencer()
         m.d.comb += self.core_reset.eq(reset.core_reset)
 
-        def resettable(name, component):
-            component = ResetInserter(reset.core_reset)(component)
+        def resettable(name, component, by=reset.core_reset):
+            component = ResetInserter(by)(component)
             m.submodules[name] = component
             return component
 
         # Structure: rings, queues, engines, semaphores.
-        rings = [resettable(f"ring_{r}", Ring(cfg)) for r in range(cfg.rings)]
-        queues = [[resettable(f"queue_{r}_{engine.name.lower()}", EngineQueue(cfg, fmt))
-                   for engine, fmt in engines.items()] for r in range(cfg.rings)]
-        dispatches = [resettable(f"dispatch_{engine.name.lower()}", EngineDispatch(cfg, fmt))
-                      for engine, fmt in engines.items()]
+        ring_resets, engine_resets = Signal(cfg.rings), Signal(len(engines))
+        sequences = [resettable(f"ring_{r}_reset", ResetSequencer()) for r in range(cfg.rings)]
+        recoveries = [resettable(f"recovery_{name}", EngineRecovery(cfg)) for name in names]
+        for bits, parts in ((ring_resets, [one.core_reset for one in sequences]),
+                            (engine_resets, [one.reset for one in recoveries])):
+            m.d.comb += bits.eq(Cat(parts) | reset.core_reset.replicate(len(parts)))
+        rings = [resettable(f"ring_{r}", Ring(cfg), ring_resets[r]) for r in range(cfg.rings)]
+        queues = [[resettable(f"queue_{r}_{name}", EngineQueue(cfg, fmt), ring_resets[r])
+                   for name, fmt in zip(names, engines.values(), strict=True)]
+                  for r in range(cfg.rings)]
+        dispatches = [resettable(f"dispatch_{name}", EngineDispatch(cfg, fmt), engine_resets[n])
+                      for n, (name, fmt) in enumerate(zip(names, engines.values(), strict=True))]
         adders = [*(flipped(port.add) for port in ports), *(one.signal for one in dispatches),
                   *(ring.signal for ring in rings)]
         waiters = [*(flipped(getattr(self, name)) for name in view_names(cfg)),
@@ -161,8 +173,15 @@ class CommandProcessor(wiring.Component):
                 wiring.connect(m, ring.bus, port)
             wiring.connect(m, arbiter.bus, flipped(self.fetch))
 
+        dying = Signal(cfg.rings)
         for r, (ring, row) in enumerate(zip(rings, queues, strict=True)):
-            m.d.comb += [ring.stop.eq(reset.abort), ring.windows.eq(windows[r])]
+            unserved = Signal(name=f"unserved_{r}")
+            m.d.comb += [
+                ring.stop.eq(reset.abort | sequences[r].resetting), ring.windows.eq(windows[r]),
+                dying[r].eq((ring.fault.cause != 0) | sequences[r].resetting),
+                unserved.eq(~Cat(dispatch.serving[r] for dispatch in dispatches).any()),
+                sequences[r].quiet.eq(ring.quiet & unserved),
+            ]
             for n, (queue, dispatch) in enumerate(zip(row, dispatches, strict=True)):
                 connect_stream(m, ring.queue[n], queue.i)
                 connect_stream(m, queue.o, dispatch.heads[r])
@@ -172,12 +191,17 @@ class CommandProcessor(wiring.Component):
                     ring.failed_index[n].eq(dispatch.failed_index),
                     ring.failed_report[n].eq(dispatch.failed_report),
                 ]
-        for port, dispatch in zip(ports, dispatches, strict=True):
+        for n, (name, port, dispatch, recovery) in enumerate(
+                zip(names, ports, dispatches, recoveries, strict=True)):
             connect_stream(m, dispatch.cmd, flipped(port.cmd))
             connect_stream(m, flipped(port.done), dispatch.done)
-            m.d.comb += port.abort.eq(reset.abort)
-        for name in names:
-            m.d.comb += getattr(self, f"{name}_reset").eq(reset.core_reset)
+            m.d.comb += [
+                dispatch.dying.eq(dying), dispatch.abort.eq(recovery.abort),
+                recovery.dying.eq(dying), recovery.serving.eq(dispatch.serving),
+                recovery.failed.eq(dispatch.failed.any()), recovery.activity.eq(port.activity),
+                recovery.quiet.eq(port.quiet), port.abort.eq(reset.abort | recovery.abort),
+                getattr(self, f"{name}_reset").eq(engine_resets[n]),
+            ]
         m.d.comb += [
             reset.quiet.eq(Cat(ring.quiet for ring in rings).all()
                            & Cat(port.quiet for port in ports).all()),
@@ -204,7 +228,8 @@ class CommandProcessor(wiring.Component):
             | (general.irq_status_fault & general.irq_enable_fault).any())
         for r, ring in enumerate(rings):
             registers = bank(f"ring_{r}_registers", CsrBank(CLUSTER, RING_REGISTERS, index=r))
-            tail = resettable(f"ring_{r}_tail", CsrBank(CLUSTER, ("ring_tail",), index=r))
+            tail = resettable(f"ring_{r}_tail", CsrBank(CLUSTER, ("ring_tail",), index=r),
+                              ring_resets[r])
             banks.append(tail.bus)
             m.d.comb += [
                 ring.base.eq(Cat(registers.ring_base_low_value[6:],
@@ -220,6 +245,8 @@ class CommandProcessor(wiring.Component):
                 registers.ring_fault_address_high_value.eq(ring.fault.address[32:]),
                 registers.ring_fault_info_value.eq(ring.fault.info),
                 registers.ring_fault_row_value.eq(ring.fault.row),
+                sequences[r].request.eq(registers.ring_control_reset),
+                registers.ring_control_resetting.eq(sequences[r].resetting),
                 windows[r].eq(self._windows(registers)),
             ]
 

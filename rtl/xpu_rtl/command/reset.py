@@ -1,4 +1,4 @@
-"""The sequence of a reset by software."""
+"""The sequence of a reset: of everything, of a ring, or of an engine."""
 
 from amaranth import Module, Signal
 from amaranth.lib import wiring
@@ -8,7 +8,7 @@ __all__ = ["ResetSequencer"]
 
 
 class ResetSequencer(wiring.Component):
-    """Stop all bus traffic, then reset.
+    """Stop what is to be reset, then reset it.
 
     Raises ``abort``; after ``SETTLE_CYCLES``, in which those asked to stop may still begin what
     they had decided, waits for ``quiet``; then raises ``core_reset`` for ``RESET_CYCLES``. Requests
@@ -23,12 +23,12 @@ class ResetSequencer(wiring.Component):
     request : In(1)
         Pulse: reset.
     quiet : In(1)
-        No bus transaction is outstanding. Does not fall while ``abort`` is high, except in the
-        first ``SETTLE_CYCLES``.
+        All has stopped: no bus transaction or other access is outstanding. Does not fall while
+        ``abort`` is high, except in the first ``SETTLE_CYCLES``.
     abort : Out(1)
-        Begin no bus transaction. High until the end of ``core_reset``.
+        Begin nothing. High until the end of ``core_reset``.
     core_reset : Out(1)
-        Reset of everything but registers and counters.
+        Reset.
     resetting : Out(1)
         As ``abort``.
 

@@ -36,7 +36,7 @@ class Ring(wiring.Component):
     windows : In(RingWindows())
         What the ring may use.
     stop : In(1)
-        Begin nothing more (reset is under way).
+        Begin nothing more, and report no fault (a reset is under way).
     bus : Out(AxiReadPort(config.bus_width))
         To fetch from GM.
     queue : Out(stream.Signature(CommandBeat(config))).array(engines)
@@ -153,7 +153,7 @@ class Ring(wiring.Component):
             fetching.eq((decoder.fault_cause == FaultCause.FETCH)
                         | ((decoder.fault_cause == FaultCause.PROTECTION) & ~refused)),
         ]
-        with m.If(~faulted):
+        with m.If(~self.halt):
             with m.If(self.failed.any()):
                 m.d.comb += self.irq_fault.eq(1)
             with m.If(decoder.fault):

@@ -112,7 +112,8 @@ class EnginePort(wiring.Signature):
     Members
     -------
     cmd : In(stream.Signature(IssuedCommand(fmt)))
-        Commands to execute, in order. An engine accepts the next while one runs.
+        Commands to execute, in order. An engine accepts the next while one runs. All that are
+        accepted and not done are of one ring.
     done : Out(stream.Signature(Completion(), always_ready=True))
         One per accepted command, in order, when all its writes are acknowledged or it has failed.
         After a fault the engine accepts nothing more until reset.
@@ -123,7 +124,8 @@ class EnginePort(wiring.Signature):
         Stop: start no new bus burst, finish those begun (writes without strobes), then raise
         ``quiet``. Stays high until the engine is reset.
     quiet : Out(1)
-        No AXI transaction is outstanding.
+        No AXI transaction and no access to the scratchpad is outstanding: those are not reset with
+        the engine. Does not fall while ``abort`` is high, except in its first cycles.
     activity : Out(Activity)
         What the engine does in this cycle.
     begin, begin_index : Out(1), Out(32)
