@@ -1,21 +1,29 @@
 """Rows of a store wait for the progress of their producer."""
 
-from amaranth import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth import Module, Mux, Signal, unsigned
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..command.types import SemaphoreView
 from ..params import XpuConfig
-from .stages import NdRow
+from .stages import RunKind, SourceRun
 
-__all__ = ["ProgressGate"]
+__all__ = ["GateRow", "ProgressGate"]
+
+
+class GateRow(data.StructLayout):
+    """What a row waits for. Fields: ``semaphore``, ``threshold``; ``last`` (row of its command)."""
+
+    def __init__(self, config: XpuConfig):
+        super().__init__({"semaphore": unsigned(8), "threshold": unsigned(config.semaphore_width),
+                          "last": unsigned(1)})
 
 
 class ProgressGate(wiring.Component):
-    """Let a row pass once its progress semaphore has reached its threshold.
+    """Let the source runs of a row pass once its progress semaphore has reached its threshold.
 
     While a row is known to be reached the threshold of the next row of its command is asked for,
-    so that rows can follow each other without a gap. A row with ``fault`` passes at once.
+    so that rows can follow each other without a gap. FAULT runs pass at once.
 
     Parameters
     ----------
@@ -24,46 +32,55 @@ class ProgressGate(wiring.Component):
 
     Members
     -------
-    i, o : In, Out(stream.Signature(NdRow(config)))
-        Rows.
+    row : In(stream.Signature(GateRow(config)))
+        Rows; transferred with their last run.
+    i, o : In, Out(stream.Signature(SourceRun(config)))
+        Runs.
     view : Out(SemaphoreView(config))
         Semaphore of the row offered.
     blocked : Out(1)
-        A row waits for its semaphore.
+        A run waits for the semaphore of its row.
 
     Timing
     ------
     Latency: 0 without semaphore; else 1 cycle for the first row of a command, if it is reached.
-    Throughput: one row per cycle.
+    Throughput: one run per cycle.
     Backpressure: full.
-    Combinational paths: ``i`` to ``o``, ``o.ready`` to ``i.ready``; ``view.reached`` to
-    ``o.valid`` and ``view.threshold``.
+    Combinational paths: ``i``, ``row`` to ``o``; ``o.ready`` to ``i.ready`` and ``row.ready``;
+    ``view.reached`` to ``o.valid`` and ``view.threshold``.
     Reset: nothing is known.
     """
 
     def __init__(self, config: XpuConfig):
         super().__init__({
-            "i": In(stream.Signature(NdRow(config))), "o": Out(stream.Signature(NdRow(config))),
+            "row": In(stream.Signature(GateRow(config))),
+            "i": In(stream.Signature(SourceRun(config))),
+            "o": Out(stream.Signature(SourceRun(config))),
             "view": Out(SemaphoreView(config)), "blocked": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        row = self.i.p
+        row, run = self.row.p, self.i.p
         asked = Signal()    # the answer in this cycle belongs to the row offered now
         known = Signal()    # remembers the answer for a row that has to wait for something else
         reached = Signal()
-        move = Signal()
+        offered = Signal()
+        passes = Signal()
+        leave = Signal()    # the row's last run moves
         m.d.comb += [
             reached.eq((row.semaphore == 0) | known | (asked & self.view.reached)),
             self.view.semaphore.eq(row.semaphore),
             self.view.threshold.eq(row.threshold + reached),
-            self.o.payload.eq(row), self.o.valid.eq(self.i.valid & (reached | row.fault)),
-            move.eq(self.o.valid & self.o.ready), self.i.ready.eq(move),
-            self.blocked.eq(self.i.valid & ~reached & ~row.fault),
+            offered.eq(self.i.valid & self.row.valid),
+            passes.eq(reached | (run.kind == RunKind.FAULT)),
+            self.o.payload.eq(run), self.o.valid.eq(offered & passes),
+            self.i.ready.eq(self.o.ready & self.row.valid & passes),
+            leave.eq(self.o.valid & self.o.ready & run.row_last), self.row.ready.eq(leave),
+            self.blocked.eq(offered & ~passes),
         ]
         m.d.sync += [
-            known.eq(self.i.valid & reached & ~move),
-            asked.eq(self.i.valid & Mux(move, ~row.last, ~reached)),
+            known.eq(self.row.valid & reached & ~leave),
+            asked.eq(self.row.valid & Mux(leave, ~row.last, ~reached)),
         ]
         return m

@@ -12,7 +12,7 @@ from ..common.fifo import StreamFifo
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
 from .former import Former
-from .gate import ProgressGate
+from .gate import GateRow, ProgressGate
 from .gm_sink import GmSink
 from .index_list import IndexReader
 from .odometer import Odometer
@@ -74,6 +74,8 @@ class DmaStream(wiring.Component):
     Reset: valid flags and counters. Reset only when ``port.quiet``.
     """
 
+    GATE_ROWS = 8       #: rows within the splitter that may wait for semaphores
+
     def __init__(self, config: XpuConfig, *, load):
         self._config, self._load = config, load
         sides = ({"sm_write": Out(ScratchpadPort(config))} if load else
@@ -114,22 +116,33 @@ class DmaStream(wiring.Component):
         ]
         connect(m, flipped(self.index), indices.axi)
         connect(m, flipped(self.sm_index), indices.sm)
-        rows = odometer.o
-        if not load:
-            m.submodules.gate = gate = ProgressGate(config)
-            connect(m, flipped(self.view), gate.view)
-            connect(m, rows, gate.i)
-            rows = gate.o
+        rows, take = odometer.o, Signal()       # take: nothing holds a row back
         m.d.comb += [
-            splitter.i.valid.eq(rows.valid & ~read_halt), splitter.i.payload.eq(rows.payload),
-            rows.ready.eq(splitter.i.ready & ~read_halt),
+            splitter.i.valid.eq(rows.valid & take), splitter.i.payload.eq(rows.payload),
+            rows.ready.eq(splitter.i.ready & take),
         ]
+        if load:
+            m.d.comb += take.eq(~read_halt)
+            connect(m, splitter.source, source.run)
+        else:
+            m.submodules.gate = gate = ProgressGate(config)
+            m.submodules.gate_rows = gate_rows = StreamFifo(GateRow(config), self.GATE_ROWS)
+            connect(m, gate_rows.o, gate.row)
+            connect(m, splitter.source, gate.i)
+            connect(m, gate.o, source.run)
+            connect(m, flipped(self.view), gate.view)
+            waits = gate_rows.i.p
+            m.d.comb += [
+                take.eq(gate_rows.i.ready & ~read_halt),
+                gate_rows.i.valid.eq(rows.valid & splitter.i.ready & ~read_halt),
+                waits.semaphore.eq(rows.p.semaphore), waits.threshold.eq(rows.p.threshold),
+                waits.last.eq(rows.p.last),
+            ]
 
         # Runs to words.
         m.submodules.form_rows = form_rows = StreamFifo(FormRow(config), config.max_bursts)
         m.submodules.places = places = StreamFifo(PlaceRun(config), 2)
         m.submodules.runs = runs = StreamFifo(DestinationRun(config), config.max_bursts)
-        connect(m, splitter.source, source.run)
         connect(m, splitter.form, form_rows.i)
         connect(m, splitter.place, places.i)
         connect(m, splitter.destination, runs.i)
