@@ -1,4 +1,4 @@
-"""Runs for ``Source``, what must become of them, and memories and monitors around it."""
+"""What must become of the runs of a ``Source``, and memories and monitors around it."""
 
 import random
 from collections import deque
@@ -7,57 +7,13 @@ from amaranth import Value
 from amaranth.sim import Simulator
 
 from support.axi_memory import AxiMemory
+from support.dma_source_runs import GM_BASE, GM_BYTES
 from xpu_rtl.address_map import Space
 from xpu_rtl.command.formats import FaultCause
 from xpu_rtl.dma.source import Source
 from xpu_rtl.dma.stages import RunKind
 
-__all__ = ["GM_BASE", "GM_BYTES", "SourceRig", "commands", "expected", "fault", "fill", "gm",
-           "read_all", "sm"]
-
-GM_BYTES = 1 << 16
-GM_BASE = (1 << 44) - GM_BYTES      #: the highest addresses there are
-
-
-def _run(config, kind, address, length):
-    size = config.word_bytes
-    end = address + length - 1
-    return {"kind": kind, "beat": address // size, "beats": end // size - address // size,
-            "lane": address % size, "end": end % size}
-
-
-def gm(config, offset, length):
-    """A run of ``length`` bytes at ``GM_BASE + offset``."""
-    return _run(config, RunKind.GM, GM_BASE + offset, length)
-
-
-def sm(config, address, length):
-    """A run of ``length`` bytes of the scratchpad."""
-    return _run(config, RunKind.SM, address, length)
-
-
-def fill(config, lane, length, pattern):
-    """``length`` bytes of a pattern, from ``lane`` on."""
-    return _run(config, RunKind.FILL, lane, length) | {"beat": 0, "fill": pattern}
-
-
-def fault():
-    """A run that cannot be read."""
-    return {"kind": RunKind.FAULT, "beat": 0, "beats": 0, "lane": 0, "end": 0}
-
-
-def commands(*rows_of_commands, index=100, ring=0):
-    """Runs of commands, each a list of rows, each a list of runs; a ``ring`` may be per command."""
-    runs = []
-    for number, rows in enumerate(rows_of_commands):
-        for r, row in enumerate(rows):
-            for s, run in enumerate(row):
-                row_last = s == len(row) - 1
-                runs.append(run | {
-                    "first": r == 0 and s == 0, "row_last": row_last,
-                    "last": row_last and r == len(rows) - 1, "index": index + number,
-                    "ring": ring if isinstance(ring, int) else ring[number]})
-    return runs
+__all__ = ["SourceRig", "expected", "read_all"]
 
 
 def read_all(rings=1):
