@@ -31,7 +31,9 @@ class Engine:
     """One engine in Python.
 
     It takes at most two commands, needs a random time for each, adds to the semaphores of its body
-    before the end, and says something random about its activity. After a fault it takes nothing.
+    before the end, and says something random about its activity. After a fault it takes nothing
+    until it is reset, which is only when it is told to stop and quiet. Its commands are of one
+    ring.
 
     Attributes
     ----------
@@ -41,6 +43,10 @@ class Engine:
         ``(cycle, semaphore, amount)`` of every addition taken by the command processor.
     faults : dict
         ``(ring, index)`` of a command that fails: fields of its ``FaultReport``.
+    stuck : set
+        ``(ring, index)`` of commands that wait for a semaphore for ever.
+    resets : int
+        How often it was reset.
     latency : tuple
         Fewest and most cycles of a command.
     unquiet : int
@@ -51,6 +57,7 @@ class Engine:
         self._dut, self._name, self._fmt, self._rng, self._clock = dut, name, fmt, rng, clock
         self.latency, self.accept_p, self.unquiet = latency, accept_p, 0
         self.log, self.added, self.faults = [], [], {}
+        self.stuck, self.resets = set(), 0
         layout = IssuedCommand(fmt)
         self._ring_lsb, self._index_lsb = layout["ring"].offset, layout["index"].offset
         self._fault, self._add = packer(FaultReport()), packer(SemaphoreAdd())
@@ -84,6 +91,7 @@ class Engine:
         add_ready, abort, reset = port("add_ready"), port("abort"), port("reset")
         waiting, adds = deque(), deque()
         running, left, dead, aborted, is_ready, stalled = None, 0, False, 0, False, None
+        quiet, was_reset = True, False
         while True:
             await edge
             # The cycle that ends.
@@ -94,15 +102,23 @@ class Engine:
             assert stalled in (None, offered) or stopped, "cmd changed while stalled"
             stalled = offered if offered is not None and not is_ready else None
             if offered is not None and is_ready:
-                waiting.append(self._taken(offered))
-                self.log.append(waiting[-1])
-            if int(reset.value):
+                taken = self._taken(offered)
+                assert {one.ring for one in (*waiting, running) if one} <= {taken.ring}, "two rings"
+                waiting.append(taken)
+                self.log.append(taken)
+            is_reset = int(reset.value)
+            self.resets += is_reset and not was_reset
+            was_reset = is_reset
+            if is_reset:
+                assert stopped, "reset without being told to stop"
+                assert quiet, "reset while it is not quiet"
                 waiting.clear()
                 adds.clear()
                 running, dead, stalled = None, False, None
             # The next one.
             aborted = aborted + 1 if stopped else 0
-            port("quiet").value = not stopped or aborted > self.unquiet
+            quiet = running is None or aborted > self.unquiet
+            port("quiet").value = quiet
             begins, ends = False, False
             if stopped:
                 running = None
@@ -114,13 +130,17 @@ class Engine:
                 port("begin_index").value = running.index
             if running is not None:
                 left -= 1
-                if left <= 0 and not adds and not begins:
+                stuck = (running.ring, running.index) in self.stuck
+                if left <= 0 and not adds and not begins and not stuck:
                     fault = self.faults.get((running.ring, running.index), {})
                     port("done_payload").value = self._fault(**fault)
                     running.done, running = self._clock.cycle + 1, None
                     ends, dead = True, bool(fault)
             busy = running is not None or ends
-            port("activity").value = rng.choice(_BUSY) if busy else Activity.IDLE.value
+            if running is not None and (running.ring, running.index) in self.stuck:
+                port("activity").value = Activity.SEMAPHORE.value
+            else:
+                port("activity").value = rng.choice(_BUSY) if busy else Activity.IDLE.value
             port("begin").value, port("done_valid").value = begins, ends
             if dead:
                 waiting.clear()

@@ -10,6 +10,7 @@ from common import drive
 from common.axi_check import AxiCheck
 from common.drive import power_up, release, seeded, until
 from support.command_rig import encode
+from support.command_windows import protect
 from xpu.platforms.cocotb_memory import CocotbMemory
 from xpu_rtl.command.engines import engine_formats, engine_names
 from xpu_rtl.command.formats import Engine as EngineName
@@ -151,6 +152,26 @@ class Rig:
         await until(self.dut, lambda: not int(self.dut.active.value), "idle", cycles=cycles)
         await ClockCycles(self.dut.clk, 4)      # the counters lag behind
 
+    async def protect(self, ring=0, **fields):
+        """Open the windows but for some fields."""
+        for name, value in protect(**fields):
+            await self.write(name, value, ring)
+
+    async def reset_ring(self, ring=0):
+        """Reset a ring alone; wait for its end and begin anew."""
+        await self.write("ring_control", CLUSTER["ring_control"].pack(reset=1), ring)
+        for _ in range(200):
+            if not (await self.read("ring_control", ring))["resetting"]:
+                break
+        else:
+            raise AssertionError("the reset of the ring does not end")
+        self.tails[ring] = 0
+        for engine in self.engines.values():
+            engine.log[:] = [one for one in engine.log if one.ring != ring]
+            engine.faults = {key: report for key, report in engine.faults.items()
+                             if key[0] != ring}
+            engine.stuck = {key for key in engine.stuck if key[0] != ring}
+
     async def reset(self):
         """Reset by software; wait for its end and begin anew."""
         await self.write("control", CLUSTER["control"].pack(reset=1))
@@ -166,3 +187,5 @@ class Rig:
             engine.log.clear()
             engine.added.clear()
             engine.faults.clear()
+            engine.stuck.clear()
+            engine.resets = 0

@@ -150,7 +150,9 @@ async def registers(dut):
         assert (await rig.read_at(offset))[1] == AxiResp.OKAY, register.name
         if not writable(register):
             assert await rig.write_at(offset, b"\xff" * 4) == AxiResp.SLVERR, register.name
-    for name in ("irq_enable", "ring_base_low", "ring_base_high", "ring_size"):
+    for name in ("irq_enable", "ring_base_low", "ring_base_high", "ring_size",
+                 *(register.name for register in CLUSTER.registers
+                   if register.name.startswith("window_"))):
         register = CLUSTER[name]
         exists = register.count if register.count < CONFIG.rings else CONFIG.rings
         mask = sum(field.mask for field in register.fields if field.access is Access.RW)
