@@ -49,7 +49,8 @@ def test_the_key_covers_everything(own_cache, monkeypatch):
 def test_a_known_model_needs_no_verilog(own_cache, monkeypatch):
     emitted = []
 
-    def emit(config):
+    def emit(config, *, gated):
+        assert gated
         emitted.append(config.name)
         return f"module xpu; /* {config.name} */ endmodule"
 

@@ -2,9 +2,9 @@
 
 from importlib import resources
 
-from amaranth import ClockSignal, Instance, Module
+from amaranth import ClockSignal, Instance, Module, Signal
 
-__all__ = ["VerilogPlatform"]
+__all__ = ["SimulationPlatform", "VerilogPlatform"]
 
 
 class VerilogPlatform:
@@ -31,8 +31,21 @@ class VerilogPlatform:
             i_w_data=sram.w_data)
         return m
 
-    @staticmethod
-    def primitives():
+    PRIMITIVES = ("xpu_sram_1rw.sv", "xpu_sram_1r1w.sv")
+
+    @classmethod
+    def primitives(cls):
         folder = resources.files("xpu_rtl.prims") / "verilog"
-        return "\n".join((folder / name).read_text(encoding="utf-8")
-                         for name in ("xpu_sram_1rw.sv", "xpu_sram_1r1w.sv"))
+        return "\n".join((folder / name).read_text(encoding="utf-8") for name in cls.PRIMITIVES)
+
+
+class SimulationPlatform(VerilogPlatform):
+    """The same with gated clocks: Verilator skips what is not clocked. Not meant for an FPGA."""
+
+    PRIMITIVES = (*VerilogPlatform.PRIMITIVES, "xpu_clock_gate.sv")
+
+    def get_clock_gate(self, m, name, enable):
+        gated = Signal(name=f"{name}_clk")
+        m.submodules[f"{name}_clock_gate"] = Instance(
+            "xpu_clock_gate", i_clk=ClockSignal(), i_en=enable, o_gated=gated)
+        return gated

@@ -11,6 +11,7 @@ from ..common.axi import AxiReadPort, AxiWritePort
 from ..common.axi_mux import AxiReadMux
 from ..common.axi_write_mux import AxiWriteMux
 from ..params import XpuConfig
+from ..prims.clock_gate import add_gated
 from ..scratchpad.port_mux import PortMux
 from ..scratchpad.types import ScratchpadPort
 from .stream import DmaStream
@@ -85,10 +86,11 @@ class DmaEngine(wiring.Component):
         names = stream_names(config)
         streams = {}
         for name in names:
-            stream = DmaStream(config, load=name.startswith("load"))
-            m.submodules[name] = streams[name] = ResetInserter(getattr(self, f"{name}_reset"))(
-                stream)
-            connect(m, flipped(getattr(self, name)), stream.port)
+            streams[name] = stream = DmaStream(config, load=name.startswith("load"))
+            reset, port = getattr(self, f"{name}_reset"), getattr(self, name)
+            add_gated(m, platform, name, ResetInserter(reset)(stream),
+                      awake=stream.awake | port.cmd.valid | reset)
+            connect(m, flipped(port), stream.port)
             m.d.comb += stream.windows.eq(self.windows)
         loads = [streams[name] for name in names if name.startswith("load")]
         stores = [streams[name] for name in names if name.startswith("store")]

@@ -62,6 +62,8 @@ class DmaStream(wiring.Component):
         Store streams only. Responses must come in the order of the bursts.
     view : Out(SemaphoreView(config))
         Store streams only: progress semaphore of the row to be read next.
+    awake : Out(1)
+        A command is under way. While it is low and no command is offered, the clock may stop.
     bytes_read, bytes_written : Out(range(bus_bytes + 1))
         Payload bytes read from GM, written to GM, in this cycle.
 
@@ -85,7 +87,7 @@ class DmaStream(wiring.Component):
             "read": Out(AxiReadPort(config.bus_width)),
             "index": Out(AxiReadPort(config.bus_width)),
             "sm_read": Out(ScratchpadPort(config)), "sm_index": Out(ScratchpadPort(config)),
-            "bytes_read": Out(range(config.bus_bytes + 1)),
+            "awake": Out(1), "bytes_read": Out(range(config.bus_bytes + 1)),
             "bytes_written": Out(range(config.bus_bytes + 1)), **sides,
         })
 
@@ -104,6 +106,11 @@ class DmaStream(wiring.Component):
         m.submodules.sink = sink = SmSink(config) if load else GmSink(config)
         m.d.comb += read_halt.eq(port.abort | source_failed | sink.failed)
 
+        # A copy of the windows that changes only while the stream is awake. They are looked at two
+        # cycles after a command is accepted at the earliest.
+        windows = Signal(ring_windows(config), reset_less=True)
+        m.d.sync += windows.eq(self.windows)
+
         # Commands to rows to runs.
         connect(m, flipped(port.cmd), odometer.cmd)
         connect(m, odometer.job, indices.job)
@@ -111,8 +118,8 @@ class DmaStream(wiring.Component):
         m.d.comb += [
             odometer.stop.eq(read_halt), odometer.windows.eq(self.windows),
             odometer.entry_fault.eq(indices.fault),
-            indices.halt.eq(read_halt), indices.windows.eq(self.windows),
-            splitter.windows.eq(self.windows), splitter.row_fault.eq(odometer.fault),
+            indices.halt.eq(read_halt), indices.windows.eq(windows),
+            splitter.windows.eq(windows), splitter.row_fault.eq(odometer.fault),
         ]
         connect(m, flipped(self.index), indices.axi)
         connect(m, flipped(self.sm_index), indices.sm)
@@ -150,7 +157,7 @@ class DmaStream(wiring.Component):
         connect(m, flipped(self.sm_read), source.sm)
         word = source.o
         m.d.comb += [
-            source.run_fault.eq(splitter.source_fault), source.windows.eq(self.windows),
+            source.run_fault.eq(splitter.source_fault), source.windows.eq(windows),
             source.halt.eq(read_halt), self.bytes_read.eq(source.payload_bytes),
             former.i.valid.eq(word.valid & ~word.p.fault), former.i.payload.eq(word.p.data),
             word.ready.eq(former.i.ready & ~word.p.fault),
@@ -170,7 +177,7 @@ class DmaStream(wiring.Component):
             connect(m, sink.add, flipped(port.add))
         else:
             connect(m, flipped(self.write), sink.axi)
-            m.d.comb += [sink.windows.eq(self.windows), self.bytes_written.eq(sink.payload_bytes)]
+            m.d.comb += [sink.windows.eq(windows), self.bytes_written.eq(sink.payload_bytes)]
 
         # Completion. Of two faults that of the sink is about the earlier row.
         reading = Signal()
@@ -207,6 +214,7 @@ class DmaStream(wiring.Component):
             refused.eq(self.sm_read.waiting
                        | (self.sm_write.waiting if self._load else 0)),
         ]
+        m.d.comb += self.awake.eq((commands != 0) | reading | writing)
         with m.If((commands == 0) | finished):
             m.d.comb += port.activity.eq(Activity.IDLE)
         with m.Elif(moves):

@@ -214,7 +214,7 @@ def _resolve(config, traced, folder):
     if found:
         return found
     with Progress(f"writing the SystemVerilog of {config.name}"):
-        text = rtl.emit(config)
+        text = rtl.emit(config, gated=True)
     return build_model(text, name=config.name, bus_bytes=config.bus_bytes, traced=traced,
                        quick_key=quick_key)
 
