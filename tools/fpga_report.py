@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from amaranth import Const, Module, Signal, Value
@@ -23,8 +24,8 @@ from xpu_rtl.build.emit import to_systemverilog
 from xpu_rtl.build.platforms import VerilogPlatform
 from xpu_rtl.command.processor import CommandProcessor
 from xpu_rtl.configs import get_config
-from xpu_rtl.dma.load import LoadEngine
-from xpu_rtl.dma.store import StoreEngine
+from xpu_rtl.dma.engine import DmaEngine
+from xpu_rtl.dma.stream import DmaStream
 from xpu_rtl.scratchpad.scratchpad import Scratchpad
 from xpu_rtl.tensor.epilogue import Epilogue
 from xpu_rtl.tensor.unit import TensorUnit
@@ -37,8 +38,8 @@ ROOT = Path(__file__).parent.parent
 #: Name, constructor, and what the table says of it.
 BLOCKS = {
     "scratchpad": (Scratchpad, "scratchpad"),
-    "load": (LoadEngine, "load engine"),
-    "store": (StoreEngine, "store engine"),
+    "dma": (DmaEngine, "DMA"),
+    "stream": (partial(DmaStream, load=True), "of it, one load stream"),
     "tensor": (TensorUnit, "tensor unit"),
     "epilogue": (Epilogue, "of it, the epilogue"),
     "processor": (CommandProcessor, "command processor"),

@@ -1,7 +1,12 @@
 """Watches an AXI4 manager and asserts what the protocol and the design's documents demand."""
 
+from collections import Counter
+
 import cocotb
 from cocotb.triggers import RisingEdge
+
+from xpu_rtl.common.axi import AXI_ID_WIDTH
+from xpu_rtl.dma.index_list import IndexReader
 
 __all__ = ["AxiCheck"]
 
@@ -16,17 +21,18 @@ class AxiCheck:
     """Passive checker of the ports ``m_axi_*`` of a module.
 
     Stalled channels keep their payload; bursts are INCR, of full-width beats, aligned, inside a
-    4 KiB page and no longer than allowed; ``wlast`` ends each; no more bursts are outstanding than
-    allowed; responses are taken only for bursts that exist.
+    4 KiB page and no longer than allowed; ``wlast`` ends each; no more bursts of an ID are
+    outstanding than allowed; responses are taken only for bursts that exist. If the port writes
+    too, its IDs are those of ``DmaEngine``.
 
     Parameters
     ----------
     dut : cocotb handle
         The module.
     config : XpuConfig
-        Bus width, ``burst_beats``, ``max_bursts``.
+        Bus width, ``burst_beats``, ``max_bursts``, ``dma_streams``.
     extra_reads : int
-        Read bursts that others than the load engine may have outstanding.
+        Read bursts that command fetch may have outstanding.
 
     Attributes
     ----------
@@ -35,15 +41,22 @@ class AxiCheck:
     strobed : int
         Write beats with a strobe.
     outstanding, most_outstanding : dict
-        Bursts whose last response has not been taken by "ar", "aw": now, and at most.
+        Bursts whose last response has not been taken by "ar", "aw": Counters by ID, now, and at
+        most.
     """
 
     def __init__(self, dut, config, *, extra_reads=0):
         self._dut, self._config = dut, config
         self.bursts, self.strobed = {"ar": [], "aw": []}, 0
-        self.outstanding = {"ar": 0, "aw": 0}
-        self.most_outstanding = {"ar": 0, "aw": 0}
-        self._limit = {"ar": config.max_bursts + extra_reads, "aw": config.max_bursts}
+        self.outstanding = {"ar": Counter(), "aw": Counter()}
+        self.most_outstanding = {"ar": Counter(), "aw": Counter()}
+        streams = range(config.dma_streams)
+        self._limit = {"aw": dict.fromkeys(streams, config.max_bursts)}
+        if hasattr(dut, "m_axi_awvalid"):   # data and index list of each stream, command fetch
+            self._limit["ar"] = dict(enumerate(
+                2 * len(streams) * [config.max_bursts, IndexReader.BEATS] + [extra_reads]))
+        else:
+            self._limit["ar"] = dict.fromkeys(range(1 << AXI_ID_WIDTH), extra_reads)
         self._stalled = {}      # payload by channel
         self._lengths, self._lasts, self._beats = [], [], 0     # of write bursts, not matched yet
         self._channels = {}
@@ -57,14 +70,15 @@ class AxiCheck:
     @property
     def quiet(self):
         """Nothing is outstanding, and no write data are owed."""
-        return not (any(self.outstanding.values()) or self._stalled or self._lengths
+        return not (any(map(Counter.total, self.outstanding.values())) or self._stalled
+                    or self._lengths
                     or self._lasts or self._beats)
 
     def clear(self):
         """Forget what is under way, after a reset of the whole design."""
         self._stalled.clear()
         self._lengths, self._lasts, self._beats = [], [], 0
-        self.outstanding = {"ar": 0, "aw": 0}
+        self.outstanding = {"ar": Counter(), "aw": Counter()}
 
     async def _run(self):
         dut, edge = self._dut, RisingEdge(self._dut.clk)
@@ -89,9 +103,9 @@ class AxiCheck:
                     self._burst(name, *values)
             if int(dut.m_axi_rvalid.value) and int(dut.m_axi_rready.value) and int(
                     dut.m_axi_rlast.value):
-                self._end("ar")
+                self._end("ar", int(dut.m_axi_rid.value))
             if write and int(dut.m_axi_bvalid.value) and int(dut.m_axi_bready.value):
-                self._end("aw")
+                self._end("aw", int(dut.m_axi_bid.value))
 
     def _burst(self, name, number, address, length, size, burst):
         bus = self._config.bus_bytes
@@ -103,9 +117,11 @@ class AxiCheck:
         assert beats <= self._config.burst_beats, f"{where}: too long"
         assert address % 4096 + beats * bus <= 4096, f"{where}: crosses a 4 KiB boundary"
         self.bursts[name].append((address, beats, number))
-        self.outstanding[name] += 1
-        self.most_outstanding[name] = max(self.most_outstanding[name], self.outstanding[name])
-        assert self.outstanding[name] <= self._limit[name], f"{where}: too many outstanding"
+        now, most = self.outstanding[name], self.most_outstanding[name]
+        now[number] += 1
+        most[number] = max(most[number], now[number])
+        assert now[number] <= self._limit[name].get(number, 0), (
+            f"{where}: too many outstanding of ID {number}")
         if name == "aw":
             self._lengths.append(beats)
             self._match()
@@ -124,6 +140,6 @@ class AxiCheck:
             expected, found = self._lengths.pop(0), self._lasts.pop(0)
             assert expected == found, f"wlast after {found} beats of a burst of {expected}"
 
-    def _end(self, name):
-        self.outstanding[name] -= 1
-        assert self.outstanding[name] >= 0, f"{name}: a response without a burst was taken"
+    def _end(self, name, number):
+        self.outstanding[name][number] -= 1
+        assert self.outstanding[name][number] >= 0, f"{name}: a response without a burst was taken"

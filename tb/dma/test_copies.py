@@ -1,4 +1,4 @@
-"""Copies in both directions: exact to the byte, with stalls everywhere, and when they say so."""
+"""Two-dimensional copies: exact to the byte, with stalls everywhere, and when they say so."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import cocotb
 from cocotb.triggers import ClockCycles, Event
 
 from common.drive import scaled
-from dma.support import CONFIG, Rig, copy, gm, random_copy, same, sm
+from dma.support import CONFIG, NAMES, Rig, copy, gm, random_copy, same, sm
 
 WORD, HALF = CONFIG.word_bytes, CONFIG.sm_bytes // 2
 
@@ -171,16 +171,23 @@ async def done_means_written(dut):
 
 @cocotb.test(timeout_time=1, timeout_unit="ms")
 async def outstanding_bursts(dut):
-    """With no answers, exactly ``max_bursts`` bursts are asked for; with answers all goes on."""
+    """With no answers, each stream asks for exactly ``max_bursts`` bursts; with answers all goes
+    on."""
     rig = await Rig.create(dut, "outstanding")
     rig.memory.stall(1, names=["r", "b"])
     rows = 3 * CONFIG.max_bursts
-    rig.load.issue([copy(gm(0), sm(0), WORD, rows, WORD, WORD)])
-    rig.store.issue([copy(sm(HALF), gm(0x8000), WORD, rows, WORD, WORD)])
+    half = {name: number // 2 * rows * WORD for number, name in enumerate(NAMES)}
+    for name, engine in rig.engines.items():
+        offset = half[name]
+        ends = ((gm(offset), sm(offset)) if engine.load else
+                (sm(HALF + offset), gm(0x8000 + offset)))
+        engine.issue([copy(*ends, WORD, rows, WORD, WORD)])
     await rig.host.read(0, 1000 * WORD)        # some time
-    assert rig.check.most_outstanding == {"ar": CONFIG.max_bursts, "aw": CONFIG.max_bursts}
-    assert not rig.load.reports
-    assert not rig.store.reports
+    loads = {2 * number: CONFIG.max_bursts for number, name in enumerate(NAMES)
+             if name.startswith("load")}
+    stores = dict.fromkeys(range(CONFIG.dma_streams), CONFIG.max_bursts)
+    assert rig.check.most_outstanding == {"ar": loads, "aw": stores}
+    assert not any(engine.reports for engine in rig.engines.values())
     rig.memory.stall(0)
     await rig.finish()
     await rig.check_memories()
