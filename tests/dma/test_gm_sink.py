@@ -4,6 +4,8 @@ import dataclasses
 import random
 
 import pytest
+from amaranth import Module
+from amaranth.lib import wiring
 from amaranth.sim import Simulator
 
 from support.dma_sinks import (
@@ -18,6 +20,7 @@ from support.dma_sinks import (
 )
 from xpu_rtl.command.formats import FaultCause
 from xpu_rtl.common.axi import Resp
+from xpu_rtl.common.axi_write_mux import AxiWriteMux
 from xpu_rtl.configs import get_config
 from xpu_rtl.dma.gm_sink import GmSink
 from xpu_rtl.params import XpuConfig
@@ -98,6 +101,51 @@ def test_throughput(direct, per_run):
     rig.run(runs)
     assert rig.word_cycles[-1] - rig.word_cycles[0] == total - 1
     assert rig.memory.write_cycles[-1] - rig.memory.write_cycles[0] == total - 1
+    assert bytes(rig.memory.data) == rig.expected(runs)
+
+
+class Shared(wiring.Component):
+    """A sink behind a multiplexer with another manager, which is silent."""
+
+    def __init__(self, config):
+        self._config, self._sink = config, GmSink(config)
+        super().__init__(dict(self._sink.signature.members))
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.sink = sink = self._sink
+        m.submodules.mux = mux = AxiWriteMux(self._config.bus_width, 2)
+        wiring.connect(m, sink.axi, mux.managers[1])
+        wiring.connect(m, mux.axi, wiring.flipped(self.axi))
+        for stream in ("run", "i"):
+            wiring.connect(m, wiring.flipped(getattr(self, stream)), getattr(sink, stream))
+        m.d.comb += [sink.run_fault.eq(self.run_fault), sink.halt.eq(self.halt),
+                     sink.windows.eq(self.windows)]
+        m.d.comb += [getattr(self, name).eq(getattr(sink, name)) for name in (
+            "completed", "failed", "fault", "busy", "payload_bytes")]
+        return m
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("per_run", [1, 2])
+def test_throughput_behind_a_multiplexer(direct, per_run):
+    """Whose address register each first beat waits for."""
+    config = get_config("slice")
+    rig = GmSinkRig(Shared(config), config, memory={"latency": 20})
+    runs = rows_of_words(config, 80 // per_run, per_run=per_run, direct=direct)
+    rig.run(runs)
+    assert rig.memory.write_cycles[-1] - rig.memory.write_cycles[0] == 79
+    assert bytes(rig.memory.data) == rig.expected(runs)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_runs_behind_a_multiplexer(seed):
+    config = get_config("tiny")
+    rng = random.Random(seed)
+    runs = random_runs(rng, config, 3, size=GM_BYTES, longest=30)
+    rig = GmSinkRig(Shared(config), config, seed=seed, memory={
+        "ready_p": 0.4, "valid_p": 0.6, "latency": 9, "need": (None, "aw", "w")[seed]})
+    rig.run(runs)
     assert bytes(rig.memory.data) == rig.expected(runs)
 
 

@@ -114,7 +114,7 @@ class _Rig:
         self.cycle = 0
         self.word_cycles, self.run_cycles = [], []      # of each transfer
         self.completed, self.failed_at, self.fault = [], None, None
-        self.payload_bytes, self.idle_at = 0, None
+        self.payload_bytes, self.idle_at, self.halted = 0, None, False
 
     def run(self, runs, *, words_at=None, runs_at=None, run_fault=None, halt_at=None, cycles=None,
             timeout=20_000):
@@ -162,6 +162,7 @@ class _Rig:
             while True:
                 if self.cycle == halt_at:
                     ctx.set(dut.halt, 1)
+                    self.halted = True
                 (_, _, completed, failed, busy, payload_bytes, cause, address, info, row
                  ) = await ctx.tick().sample(dut.completed, dut.failed, dut.busy,
                                              dut.payload_bytes, fault.cause, fault.address,
@@ -264,6 +265,12 @@ class GmSinkRig(_Rig):
     def check(self, completed, busy):
         if self.memory.outstanding:
             assert busy, "bursts outstanding while not busy"
+        if self.failed_at is None and not self.halted:
+            came = sum(cycle < self.cycle for cycle in self.word_cycles[-2:])
+            came += len(self.word_cycles[:-2])
+            due = sum(need <= came for _, _, need, *_ in self._made)
+            if due > len(self.memory.response_cycles):
+                assert busy, "a burst can begin, or is under way, while not busy"
 
     def add_processes(self, sim):
         dut = self.dut

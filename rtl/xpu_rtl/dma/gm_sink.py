@@ -83,6 +83,9 @@ class GmSink(wiring.Component):
     Reset: valid flags and counters; only while not ``busy``.
     """
 
+    #: Beats between words and channel: one in transfer, and two for the cycle or two that a beat
+    #: waits for its address in a multiplexer behind.
+    BEATS_AHEAD = 4
     RUN_LATENCY = WriteBursts.LATENCY + 1
     DATA_LATENCY = DeepFifo.LATENCY + 1
     LAST_LATENCY = DATA_LATENCY + 1
@@ -155,7 +158,7 @@ class GmSink(wiring.Component):
             {"beat": beat_address(config), "row_end": 1, "command_end": 1})
         address_layout = data.StructLayout({"beat": beat_address(config), "len": 8})
         m.submodules.addresses = addresses = StreamFifo(address_layout, 2)
-        m.submodules.beats = beats = StreamFifo(AxiWriteBeat(config.bus_width), 4)
+        m.submodules.beats = beats = StreamFifo(AxiWriteBeat(config.bus_width), self.BEATS_AHEAD)
         m.submodules.owed = owed = StreamFifo(owed_layout, config.max_bursts)
         word = words.o.p
         in_burst = Signal()
@@ -183,9 +186,9 @@ class GmSink(wiring.Component):
             m.d.sync += [in_burst.eq(~last), left.eq(Mux(in_burst, left, burst.len) - 1)]
 
         # Write channels. `lead`: addresses less whole bursts of beats taken by the other side; at
-        # most those of the two bursts in `beats`. When it is -1, the address of the next burst
+        # most those of the bursts in `beats`. When it is -1, the address of the next burst
         # stands behind that of the last one, and its beats wait until it is offered.
-        lead = Signal(range(-1, 3))
+        lead = Signal(range(-1, self.BEATS_AHEAD + 1))
         behind = Signal()
         address_moves = Signal()
         beat_moves = Signal()
@@ -222,14 +225,13 @@ class GmSink(wiring.Component):
         # Faults. A bad burst is met in one cycle and reported in the next.
         met = Signal()
         met_strobe = Signal(config.word_bytes, reset_less=True)
-        lane = Signal(config.word_shift)        # of the first byte of a refused burst
+        lane = Signal(config.word_shift)        # of the first byte; 0 but in the run's first burst
         m.d.sync += met.eq(look & ~burst.legal)
         with m.If(look & ~burst.legal):
             m.d.sync += met_strobe.eq(word.strobe)
-        with m.If(burst.first):
-            for n in reversed(range(config.word_bytes)):
-                with m.If(met_strobe[n]):
-                    m.d.comb += lane.eq(n)
+        for n in reversed(range(config.word_bytes)):
+            with m.If(met_strobe[n]):
+                m.d.comb += lane.eq(n)
         m.d.comb += [self.fault.eq(fault), self.fault.row.eq(rows)]
         with m.If(wrong):
             m.d.sync += [

@@ -15,15 +15,15 @@ __all__ = ["WriteBurst", "WriteBursts"]
 
 
 class WriteBurst(data.StructLayout):
-    """A burst to begin. Fields: ``beat``, ``len``, ``first`` as in ``Burst``; ``fault`` (of the
+    """A burst to begin. Fields: ``beat``, ``len`` as in ``Burst``; ``fault`` (of the
     run), ``legal`` (no fault, and within the windows); ``row_end``, ``command_end`` (it is the last
     of its row, command); ``sure`` (it may begin with its first word), ``end`` (number, modulo its
     range, of words up to its last one)."""
 
     def __init__(self, config: XpuConfig):
         super().__init__({
-            "beat": beat_address(config), "len": unsigned(8), "first": unsigned(1),
-            "fault": unsigned(1), "legal": unsigned(1), "row_end": unsigned(1),
+            "beat": beat_address(config), "len": unsigned(8), "fault": unsigned(1),
+            "legal": unsigned(1), "row_end": unsigned(1),
             "command_end": unsigned(1), "sure": unsigned(1),
             # Bursts run ahead of the words by at most four, words ahead by two.
             "end": unsigned((16 * config.burst_beats - 1).bit_length()),
@@ -93,7 +93,7 @@ class WriteBursts(wiring.Component):
             advance.eq(~valid | fifo.i.ready), splitter.o.ready.eq(advance),
             page.eq(burst.beat >> ((PAGE_BYTES - 1).bit_length() - config.word_shift)),
             fifo.i.valid.eq(valid), tested.beat.eq(burst.beat), tested.len.eq(burst.len),
-            tested.first.eq(burst.first), tested.fault.eq(burst.context.fault),
+            tested.fault.eq(burst.context.fault),
             tested.legal.eq(gm_allowed(windows, page, write=True) & ~burst.context.fault),
             tested.row_end.eq(burst.last & burst.context.row_last),
             tested.command_end.eq(burst.last & burst.context.last),
