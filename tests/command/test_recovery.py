@@ -206,6 +206,26 @@ def test_reset_of_a_ring(kind, config):
     CommandRig(config, latency=(20, 60)).run(host)
 
 
+@pytest.mark.parametrize("rings", [1, 2])
+def test_nothing_of_a_faulted_ring_begins_after_the_recovery(rings):
+    """Not even the command that was offered when the engine failed."""
+    async def host(ctx, rig):
+        engine = rig.engines["load"]
+        engine.faults[0, 1] = REPORT
+        await rig.open_ring(ctx)
+        start(rig, 0, [command("load")] * 8)
+        await rig.doorbell(ctx)
+        await rig.until(ctx, lambda: engine.resets, "recovery", limit=600)
+        accepted = [one.index for one in engine.log]
+        assert accepted[-1] < 7
+        for _ in range(150):
+            await ctx.tick()
+        assert [one.index for one in engine.log] == accepted
+        assert [one.index for one in engine.log if one.done] == [0, 1]
+
+    CommandRig(dataclasses.replace(TWO, rings=rings), latency=(30, 30)).run(host)
+
+
 @pytest.mark.parametrize("rings", [2, 3])
 def test_turns(rings):
     """A ring that floods an engine lets the others through after ``TURN`` commands."""
