@@ -11,12 +11,14 @@ __all__ = ["Edit", "Mutant", "Proof"]
 class Mutant:
     """A seeded bug that the proof has to refute with a trace from reset.
 
-    ``edit`` changes the design. ``slow`` ones are left out of the quick set.
+    ``edit`` changes the design. ``slow`` ones are left out of the quick set. ``incremental``: as of
+    ``Proof``.
     """
 
     name: str
     edit: Edit
     slow: bool = False
+    incremental: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,8 @@ class Proof:
         Sizes made small.
     registers : bool
         Memories become registers for the solver (small ones: faster), else arrays.
+    incremental : bool
+        The solver keeps what it learned in a step for the next (usually slower).
     slow : bool
         Not in the quick set.
     """
@@ -53,12 +57,13 @@ class Proof:
     claim: str
     assumes: str = "none"
     method: str = "induction"
-    depth: int = 2
+    depth: int = 1
     mutant_depth: int = 12
     arguments: dict = field(default_factory=dict)
     edits: tuple = ()
     mutants: tuple = ()
     registers: bool = True
+    incremental: bool = False
     slow: bool = False
 
     def __post_init__(self):

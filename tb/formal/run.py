@@ -60,7 +60,7 @@ def main():
         if proof.slow and not arguments.slow and not arguments.proofs:
             continue
         if not arguments.mutants:
-            passed.append(_report(prove(module, proof, _folder(name)), name,
+            passed.append(_report(prove(module, proof, _folder(name), trace=True), name,
                                   f"{proof.method} {proof.depth}"))
         for mutant in () if arguments.no_mutants else proof.mutants:
             if not mutant.slow or arguments.slow:

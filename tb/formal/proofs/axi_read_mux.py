@@ -104,7 +104,7 @@ PROOFS = (
             Mutant("address exchanged", Edit(MODULE, "free.eq(~valid | axi.ar.ready)",
                                              "free.eq(~valid | axi.ar.ready | axi.ar.p.len[0])")),
             Mutant("count kept", Edit(MODULE, "m.d.sync += count.eq(0)",
-                                      "m.d.sync += count.eq(count[1:])")),
+                                      "m.d.sync += count.eq(count[1:])"), incremental=True),
             Mutant("turns forgotten", Edit(MODULE, "later.eq((-2 << n)", "later.eq((-1 << n)")),
             Mutant("wrong number", Edit(MODULE, "address.id.eq(n)",
                                         "address.id.eq(n | late.any())")),

@@ -29,7 +29,8 @@ def gm_sink():
     from xpu_rtl.dma.types import Burst, beat_address
     from xpu_rtl.dma.write_bursts import WriteBurst
 
-    config = small_config()
+    config = small_config(max_bursts=4)
+    held = 4        # beats on their way to W, each perhaps a burst
     longest, shift = config.burst_beats, config.word_shift
     b = Bench()
     m = b.m
@@ -56,7 +57,7 @@ def gm_sink():
     start, move, in_burst, left, stop, lead, enough, burst_valid, come = (
         inside[name] for name in names)
     burst = inside.view("burst", WriteBurst(config))
-    order = WriteOrder(config.max_bursts, 2, longest)
+    order = WriteOrder(config.max_bursts, held, longest)
     b.add("order", order)
     m.d.comb += [
         order.start.eq(start), order.length.eq(burst.len), order.aw.eq(aw.valid & aw.ready),
@@ -74,7 +75,7 @@ def gm_sink():
                                         burst_beats=longest))
     b.invariant(~aw.valid | window_allows(window, aw.p.addr[12:], "write"))
     b.invariant(aw.p.id == 5)
-    b.invariant(~w.valid | (order.bursts > order.addresses) | aw.valid)     # no beat before its AW
+    b.invariant(~w.valid | (order.bursts + aw.valid > order.addresses))     # its AW is offered
     b.invariant(~w.valid | (order.bursts != 0))
     addresses = follow(b, "addresses", put=start, put_data=Cat(burst.beat, burst.len),
                        get=order.aw, get_data=Cat(aw.p.addr[shift:shift + len(burst.beat)],
@@ -131,14 +132,22 @@ def gm_sink():
         b.invariant(~present | (legal(entry.beat, entry.len) & allowed(entry.beat)))
         b.invariant(~addresses.followed | (addresses.ahead != place)
                     | (entry.as_value() == addresses.data))
-    beat_level, entries = fifo_entries(b, inside, "beats", 2, AxiWriteBeat(config.bus_width))
-    at_last = [order.at == order.lengths[0], None]
-    at_last[1] = Mux(at_last[0], order.lengths[1] == 0, order.at + 1 == order.lengths[0])
-    for (present, entry), ends in zip(entries, at_last, strict=True):
+    beat_level, entries = fifo_entries(b, inside, "beats", held, AxiWriteBeat(config.bus_width))
+    number, at = Signal(range(held + 1), name="number_0"), Signal(8, name="at_0")
+    m.d.comb += at.eq(order.at)
+    for place, (present, entry) in enumerate(entries):      # each ends its burst or does not
+        ends = Signal(name=f"ends_{place}")
+        next_number = Signal(range(held + 1), name=f"number_{place + 1}")
+        next_at = Signal(8, name=f"at_{place + 1}")
+        m.d.comb += [
+            ends.eq(at == order.lengths[number]), next_number.eq(number + ends),
+            next_at.eq(Mux(ends, 0, at + 1)),
+        ]
         b.invariant(~present | (entry.last == ends))
+        number, at = next_number, next_at
     b.invariant(order.beats == beat_level + rest)
     newest = Signal(8)
-    m.d.comb += newest.eq(Mux(order.bursts == 2, order.lengths[1], order.lengths[0]))
+    m.d.comb += newest.eq(order.lengths[(order.bursts - 1)[:2]])
     b.invariant(~in_burst | ((order.bursts != 0) & (left < newest)))
     b.invariant(lead == order.bursts - order.addresses)
     b.invariant(inside["owed/fifo/level"] == order.unanswered)
@@ -168,6 +177,6 @@ PROOFS = (
             Mutant("words miscounted", Edit(BURSTS, "tested.end.eq(end + burst.len + 1)",
                                             "tested.end.eq(end + burst.len)")),
             Mutant("burst forgotten", Edit(SINK, "owed.i.valid.eq(start)",
-                                           "owed.i.valid.eq(start & ~answer)")),
+                                           "owed.i.valid.eq(start & ~addresses.o.valid)")),
         )),
 )
