@@ -175,10 +175,10 @@ async def outstanding_bursts(dut):
     on."""
     rig = await Rig.create(dut, "outstanding")
     rig.memory.stall(1, names=["r", "b"])
-    rows = 3 * CONFIG.max_bursts
-    half = {name: number // 2 * rows * WORD for number, name in enumerate(NAMES)}
+    rows = min(3 * CONFIG.max_bursts, HALF // (CONFIG.dma_streams * WORD))
+    offsets = {name: number // 2 * rows * WORD for number, name in enumerate(NAMES)}
     for name, engine in rig.engines.items():
-        offset = half[name]
+        offset = offsets[name]
         ends = ((gm(offset), sm(offset)) if engine.load else
                 (sm(HALF + offset), gm(0x8000 + offset)))
         engine.issue([copy(*ends, WORD, rows, WORD, WORD)])

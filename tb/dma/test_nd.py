@@ -67,20 +67,20 @@ async def a_waiting_store_blocks_nobody(dut):
         commands.restart()
 
 
-@cocotb.test(timeout_time=2, timeout_unit="ms")
+@cocotb.test(timeout_time=2, timeout_unit="ms", skip=CONFIG.dma_streams < 2)
 async def a_latency_bound_stream(dut):
     """A gather of single words beside long copies on the other load stream.
 
     The bus never idles for it: the copies take longer only by the beats of the gather. And of the
     gather, ``max_bursts`` rows come within the latency and the beats that the copies may ask for.
     """
-    latency, size, count = 100, 1920, 6
+    latency, size, count = 100, HALF - 128, 6
     rig = await Rig.create(dut, "latency", latency=latency)
-    rows = 480
-    entries = [rig.rng.randrange(5000) for _ in range(rows)]
+    rows, limit = size // WORD, 0x6000 // WORD
+    entries = [rig.rng.randrange(limit) for _ in range(rows)]
     await rig.put_list(LISTS[0], entries)
     gather = nd(gm(0), sm(HALF), WORD, rows, mode=DmaMode.GATHER, source_pitch=WORD,
-                destination_pitch=WORD, index=LISTS[0], index_limit=5000)
+                destination_pitch=WORD, index=LISTS[0], index_limit=limit)
     copies = [copy(gm(0x1000 * n), sm(0), size) for n in range(count)]
     beside = rig.engines["load1"]
     spans, beats = {}, {}
@@ -100,8 +100,9 @@ async def a_latency_bound_stream(dut):
     assert spans["beside"] <= spans["alone"] + other + 40
     first_data = 2 * NAMES.index("load1")
     turn = latency + CONFIG.read_beats + 2 * CONFIG.max_bursts
-    assert beats["beside"][first_data] >= 0.8 * CONFIG.max_bursts * spans["beside"] / turn
-    cocotb.log.warning("copies: %d cycles alone, %d beside %d beats of a gather", spans["alone"],
-                       spans["beside"], other)
+    least = min(rows, 0.8 * CONFIG.max_bursts * spans["beside"] / turn)
+    assert beats["beside"][first_data] >= least
+    cocotb.log.info("copies: %d cycles alone, %d beside %d beats of a gather", spans["alone"],
+                    spans["beside"], other)
     await rig.finish()
     await rig.check_memories()

@@ -33,13 +33,15 @@ def victim_command(rig, name, space):
 
 
 async def one_fails(rig, name, command, report, *, others, commands):
-    """The victim runs a command that fails, and one that must not move; the others run theirs."""
+    """The victim runs a command that fails, and one that must not move (after a write error,
+    bursts may have begun before the answer); the others run theirs."""
     engine = rig.engines[name]
-    fill = nd(0, destination(name).begin, 1000, mode=DmaMode.FILL, fill=rig.rng.getrandbits(32),
-              ring=command.get("ring", 0))
+    fill = nd(0, destination(name).end - 150, 150, mode=DmaMode.FILL,
+              fill=rig.rng.getrandbits(32), ring=command.get("ring", 0))
     await commands.issue(others, 2)
     engine.issue([command, fill])
-    engine.rows[1] = [], None
+    if report[0] is not FaultCause.BUS_WRITE:
+        engine.rows[1] = [], None
     await rig.finish(names=others)
     await until(rig.dut, lambda: engine.reports, f"{name} fails", cycles=8000)
     await ClockCycles(rig.dut.clk, 40)
