@@ -1,6 +1,6 @@
 """A design under proof: components with free inputs, properties, and a view into them."""
 
-from amaranth import Const, Elaboratable, Module, Signal, Value
+from amaranth import ClockDomain, Const, Elaboratable, Module, Signal, Value
 from amaranth.back import rtlil
 from amaranth.hdl import Assert, Assume, Fragment, MemoryInstance
 from amaranth.lib import data
@@ -90,15 +90,21 @@ class Bench:
     Whatever no statement drives is free in every cycle, the reset included, so a property has to
     survive a reset at any moment. Checkers are reset together with what they check.
 
+    Parameters
+    ----------
+    reset : bool
+        False: there is no reset after the start.
+
     Members
     -------
     m : Module
         Reference state and glue.
     """
 
-    def __init__(self):
+    def __init__(self, *, reset=True):
         self.m = Module()
-        self._ports = []
+        self.m.domains.sync = domain = ClockDomain(reset_less=not reset)
+        self._ports = [domain.clk] + [domain.rst] * reset
         self._names = set()
 
     def free(self, name, shape=1):

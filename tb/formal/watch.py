@@ -44,12 +44,15 @@ def assume_stream(b, name, port):
     b.assume(_rule(b, name, port))
 
 
-def follow(b, name, *, put, put_data, get, get_data, width, capacity):
-    """A ``QueueCheck`` on a queue that is described by four expressions. Returns it."""
+def follow(b, name, *, put, put_data, get, get_data=None, width, capacity):
+    """A ``QueueCheck`` on a queue that is described by expressions. Returns it.
+
+    Without ``get_data`` the bench looks itself at what comes out.
+    """
     queue = QueueCheck(width, capacity)
     b.add(name, queue)
-    b.m.d.comb += [queue.put.eq(put), queue.put_data.eq(put_data),
-                   queue.get.eq(get), queue.get_data.eq(get_data)]
+    b.m.d.comb += [queue.put.eq(put), queue.put_data.eq(put_data), queue.get.eq(get),
+                   queue.get_data.eq(queue.data if get_data is None else get_data)]
     b.invariant(queue.ok)
     b.invariant(queue.sane)
     b.invariant(queue.count <= capacity)

@@ -53,9 +53,9 @@ def gm_sink():
         return window_allows(window, (beat << shift)[12:], "write")
 
     # What AXI sees. A burst is born in the sink with `start`.
-    names = ("start", "move", "in_burst", "left", "stop", "lead", "enough", "burst_valid", "come")
-    start, move, in_burst, left, stop, lead, enough, burst_valid, come = (
-        inside[name] for name in names)
+    start, in_burst, left, stop, lead, enough, burst_valid, come = (
+        inside[name] for name in
+        ("start", "in_burst", "left", "stop", "lead", "enough", "burst_valid", "come"))
     burst = inside.view("burst", WriteBurst(config))
     order = WriteOrder(config.max_bursts, held, longest)
     b.add("order", order)
