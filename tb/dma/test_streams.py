@@ -65,7 +65,7 @@ async def windows(dut):
         if write:
             space = Space.SM if name.startswith("load") else Space.GM
         place = rows[number]["destination" if write else "source"]
-        rig.set_windows(1, **WIDE_OPEN)
+        rig.set_windows(1, sm_first=0, **WIDE_OPEN)
         if space is Space.GM:       # window 0 for this direction, window 1 for the other
             other = "read" if write else "write"
             rig.set_windows(1, gm0_last=place // PAGE - 1, **{f"gm0_{other}": 0, "gm1_first": 0},
