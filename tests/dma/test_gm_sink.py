@@ -275,12 +275,13 @@ def test_nothing_is_taken_after_a_fault():
 def test_the_window_is_tested_for_each_burst(name):
     """A run that leaves its window: the bursts before are written, the address is a beat's."""
     config = get_config(name)
-    rig = make(config, windows=[window(PAGE + 1, PAGE + 2, gm1_first=0, gm1_last=2**32 - 1,
+    rig = make(config, windows=[window(PAGE + 1, PAGE + 1, gm1_first=0, gm1_last=2**32 - 1,
                                        gm1_read=1)])
-    run = Run(4096 + 1021, random.Random(3).randbytes(9000), last=True)
+    run = Run(2 * 4096 - 1040, random.Random(3).randbytes(1200), last=True)
     rig.run([run])
-    assert rig.fault == (FaultCause.PROTECTION, GM_BASE + 3 * 4096, WRITE_GM, 0)
-    cut = Run(run.address, run.data[:3 * 4096 - run.address])
+    assert rig.fault == (FaultCause.PROTECTION, GM_BASE + 2 * 4096, WRITE_GM, 0)
+    cut = Run(run.address, run.data[:1040])
+    assert len(rig.offers) == 2
     assert bytes(rig.memory.data) == rig.expected([cut])
 
 
