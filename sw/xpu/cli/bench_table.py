@@ -113,8 +113,21 @@ def _table(titles, rows):
             (titles, ["---", *["---:"] * (len(titles) - 1)], *rows)]
 
 
-def render(entries):
-    """Return the tables of ``{name: {"command": ..., "result": ...}}`` as Markdown."""
+def _areas(blocks):
+    """The table of ``docs/fpga-ecp5.json``, which ``tools/fpga_report.py`` measures."""
+    titles = {"lut4": "LUT4", "ff": "FF", "dp16kd": "DP16KD", "mult18": "MULT18X18D",
+              "fmax_mhz": "MHz"}
+    rows = [[f"`{name}`", *(_plain(figures.get(key)) for key in titles)]
+            for name, figures in blocks.items()]
+    return ["## Area and clock on an ECP5\n",
+            ("Each block of the `ecp5` configuration alone between registers, by Yosys and "
+             "nextpnr: `tools/fpga_report.py`, [more](fpga.md).\n"),
+            *_table(["block", *titles.values()], rows), ""]
+
+
+def render(entries, blocks=None):
+    """Return the tables of ``{name: {"command": ..., "result": ...}}`` as Markdown, and that of the
+    areas of ``blocks`` if given."""
     lines = [_HEADING]
     ordered = sorted(entries.items(), key=_order)
     for words, (heading, columns) in _SECTIONS.items():
@@ -140,7 +153,7 @@ def render(entries):
             titles = [title.replace("_", " ") for title in details[0]]
             lines += [*_table(titles, [[_plain(value) for value in row.values()]
                                        for row in details]), ""]
-    return "\n".join(lines)
+    return "\n".join(lines + (_areas(blocks) if blocks else []))
 
 
 def _plain(value):
@@ -162,7 +175,9 @@ def run(args):
     if args.measure:
         for name in args.names or paths:
             _measure(paths[name], entries[name])
-    table, target = render(entries), folder.with_suffix(".md")
+    areas = folder.parent / "fpga-ecp5.json"
+    blocks = json.loads(areas.read_text(encoding="utf-8"))["blocks"] if areas.exists() else None
+    table, target = render(entries, blocks), folder.with_suffix(".md")
     if args.check:
         if not target.exists() or target.read_text(encoding="utf-8") != table:
             print(f"xpu bench: {target} is stale; run python -m xpu bench table", file=sys.stderr)
