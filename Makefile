@@ -4,6 +4,7 @@ CONFIG ?= slice
 TB ?=
 WAVES ?=
 ARGS ?=
+PARALLEL ?= -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all sim formal soak check verilog bench generate clean distclean
@@ -18,11 +19,11 @@ demo: setup ## Classify handwritten digits on the simulated RTL
 	@mkdir -p build
 	$(PY) -m xpu demo --output build/xpu-demo.png $(ARGS)
 
-test: setup ## Run the tests that CI runs (ARGS="tests/dma -x")
-	$(PY) -m pytest -m "not slow" $(ARGS)
+test: setup ## Run the tests that CI runs (ARGS="tests/dma -x"; PARALLEL= for one process)
+	$(PY) -m pytest -m "not slow" $(PARALLEL) $(ARGS)
 
 test-all: setup ## Run the slow tests as well
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest $(PARALLEL) $(ARGS)
 
 sim: setup ## RTL regression under Verilator: all of tb/, or TB=dma; WAVES=1 writes an FST
 	$(PY) tb/run.py $(TB) $(if $(WAVES),--waves) $(ARGS)
