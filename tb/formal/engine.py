@@ -1,5 +1,6 @@
 """Run a proof: RTLIL to SMT-LIB with Yosys, then z3 under yosys-smtbmc."""
 
+import fcntl
 import importlib
 import os
 import pkgutil
@@ -68,7 +69,9 @@ def _call(command, folder, timeout):
 
 def warm_up():
     """Let YoWASP compile its Yosys, which it does once per machine (most of a minute)."""
-    status, log = _call([sys.executable, "-c", _YOSYS, "-V"], HERE, 600)
+    with Path(__file__).open() as lock:     # by one process at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, log = _call([sys.executable, "-c", _YOSYS, "-V"], HERE, 600)
     if status:
         raise RuntimeError(f"Yosys does not run:\n{log}")
 
