@@ -49,7 +49,7 @@ def random_rig(config, seed, *, load, count, memory, stall, modes=tuple(DmaMode)
         place = rng.choice((sm, gm))(n * LIST_BYTES)
         _, fields, entries = random_command(
             rng, Region(*rng.choice(half)), destination, word=config.word_bytes, load=load,
-            index=Region(place, place + LIST_BYTES), modes=modes, most_bytes=200)
+            index=Region(place, place + LIST_BYTES), modes=modes, most_rows=20, most_bytes=150)
         if entries is not None:
             listed.append((fields["index_low"] | fields["index_high"] << 32, entries))
         commands.append(fields)
@@ -71,7 +71,7 @@ def test_random_commands(load, name, seed, memory):
 @BOTH
 @pytest.mark.parametrize("name", ["bus64", "bus256", "bus512"])
 def test_bus_widths(load, name):
-    rig, commands = random_rig(CONFIGS[name], 1, load=load, count=12, memory=ROUGH, stall=0.6)
+    rig, commands = random_rig(CONFIGS[name], 1, load=load, count=8, memory=ROUGH, stall=0.6)
     rig.run(commands, extra=3, timeout=60_000)
     check_moved(rig)
 
@@ -79,7 +79,7 @@ def test_bus_widths(load, name):
 @BOTH
 @pytest.mark.parametrize("mode", DmaMode)
 def test_each_mode(load, mode):
-    rig, commands = random_rig(CONFIGS["slice"], 7, load=load, count=6, memory=SMOOTH, stall=1.0,
+    rig, commands = random_rig(CONFIGS["slice"], 7, load=load, count=4, memory=SMOOTH, stall=1.0,
                                modes=(mode,))
     rig.run(commands, extra=3, timeout=60_000)
     check_moved(rig)

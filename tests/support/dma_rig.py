@@ -54,7 +54,7 @@ class DmaRig:
     ----------
     dut, load : the stream and its side
     windows : fields of ``RingWindows`` of ring 0
-    memory : keyword arguments of ``AxiMemory``
+    memory : keyword arguments of ``AxiMemory``, which counts bursts of data, index lists and writes
     sm_latency, sm_ready_p, sm_jitter : scratchpad model
     add_ready_p : chance that the ``add`` stream is taken
     semaphore : callable(number, threshold, cycle) -> bool, the view's answer
@@ -65,7 +65,7 @@ class DmaRig:
         self.dut, self.config, self.load = dut, config, load
         self.windows = WIDE_OPEN | (windows or {})
         self.memory = AxiMemory(GM_BYTES, base=GM_BASE, width=config.bus_width, seed=seed,
-                                **({"max_outstanding": config.max_bursts} | (memory or {})))
+                                **({"max_outstanding": 3 * config.max_bursts} | (memory or {})))
         rng = np.random.default_rng(seed)
         self.memory.data[:] = rng.integers(0, 256, GM_BYTES, dtype=np.uint8).tobytes()
         self.scratchpad = bytearray(

@@ -33,10 +33,10 @@ class DmaStream(wiring.Component):
     command is done when all its writes are acknowledged and, for a load, its adds accepted.
 
     A fault stops the stream at the row or burst it is about: what is before it moves, it and what
-    follows does not. Reads under way are drained and dropped, a write burst under way gets its
-    remaining beats without strobes, outstanding responses are awaited; then the command is done
-    with the fault, and nothing is accepted until reset. ``abort`` stops the stream in the same way
-    without a completion.
+    follows does not (of a write error: what is not under way when it is answered). Reads under way
+    are drained and dropped, a write burst under way gets its remaining beats without strobes,
+    outstanding responses are awaited; then the command is done with the fault, and nothing is
+    accepted until reset. ``abort`` stops the stream in the same way without a completion.
 
     Parameters
     ----------
@@ -69,13 +69,20 @@ class DmaStream(wiring.Component):
 
     Timing
     ------
-    Latency, throughput: those of the stages; no bubble between rows or commands while
-    ``max_bursts`` bursts and ``read_beats`` beats cover the latency of the memory.
+    Latency: from a transfer on ``port.cmd`` to ``read.ar.valid`` or ``sm_read.req.valid`` of a
+    plain copy ``READ_LATENCY`` cycles (a CLIP, GATHER or SCATTER takes longer, see ``Odometer``);
+    from the arrival of a word to ``sm_write.req.valid`` ``LOAD_LATENCY``, to ``write.w.valid``
+    ``STORE_LATENCY``, 1 less for a word that needs nothing of the one before.
+    Throughput: no bubble between rows or commands while ``max_bursts`` bursts and ``read_beats``
+    beats cover the latency of the memory.
     Backpressure: full.
     Combinational paths: ``port.abort`` to ``port.cmd.ready``; handshakes to ``port.activity``.
     Reset: valid flags and counters. Reset only when ``port.quiet``.
     """
 
+    READ_LATENCY = Odometer.LATENCY + RunSplitter.SOURCE_LATENCY + Source.GM_LATENCY
+    LOAD_LATENCY = Source.DATA_LATENCY + Former.LATENCY + SmSink.DATA_LATENCY
+    STORE_LATENCY = Source.DATA_LATENCY + Former.LATENCY + GmSink.DATA_LATENCY
     GATE_ROWS = 8       #: rows within the splitter that may wait for semaphores
 
     def __init__(self, config: XpuConfig, *, load):
