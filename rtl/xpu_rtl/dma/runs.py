@@ -207,7 +207,8 @@ class RunSplitter(wiring.Component):
     def _destination_side(self, m, pieces, good, used):
         """Destination runs and places. Returns a signal: a bad run becomes the one offered."""
         config, lanes = self._config, self._config.word_shift
-        check = RunCheck(m, config, self.windows, DestinationPiece(), "destination", write=True)
+        windows = self.windows if self._load else None      # of GM the sink looks at them
+        check = RunCheck(m, config, windows, DestinationPiece(), "destination", write=True)
         s3 = check.s3
 
         valid = Signal(name="destination_valid")
