@@ -76,7 +76,7 @@ class LandingTracker(wiring.Component):
         closing = Signal()      # the last word has retired; its adds may be under way
         add_valid = Signal()
         add = Signal(SemaphoreAdd(), reset_less=True)
-        pending = Signal(16)    # a command has at most 65,535 rows, so it cannot overflow
+        pending = Signal(16)    # an add is accepted within some cycles, so it cannot overflow
         tag = tags.o.p
         m.d.comb += [
             self.completed.eq(closing & ~add_valid),
