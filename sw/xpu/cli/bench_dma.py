@@ -1,10 +1,7 @@
 """``python -m xpu bench dma``."""
 
 import argparse
-import contextlib
-import json
 import re
-import sys
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from xpu_rtl.command.formats import DmaMode, Opcode
 from ..commands import Command
 from ..errors import ArgumentError
 from ..opening import open_device
+from .figures import report
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
 
@@ -268,14 +266,4 @@ def _utilizations(job, direction, beats, cycles, config):
 
 
 def run(args):
-    with contextlib.redirect_stdout(sys.stderr):
-        figures = measure(args)
-    if args.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<18}{'-' if value is None else value}")
-    if not figures["exact"]:
-        print("xpu bench: memory differs from what NumPy expects", file=sys.stderr)
-        return 1
-    return 0
+    return report(args, measure, inexact="memory differs from what NumPy expects")

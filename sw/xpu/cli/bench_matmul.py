@@ -1,10 +1,7 @@
 """``python -m xpu bench matmul``."""
 
 import argparse
-import contextlib
-import json
 import re
-import sys
 
 import numpy as np
 
@@ -12,6 +9,7 @@ from xpu_rtl import CONFIGS
 
 from ..opening import open_device
 from ..ops import matmul
+from .figures import report
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
 
@@ -91,14 +89,4 @@ def measure(args):
 
 
 def run(args):
-    with contextlib.redirect_stdout(sys.stderr):
-        figures = measure(args)
-    if args.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<16}{'-' if value is None else value}")
-    if not figures["exact"]:
-        print("xpu bench: the result differs from NumPy's", file=sys.stderr)
-        return 1
-    return 0
+    return report(args, measure)

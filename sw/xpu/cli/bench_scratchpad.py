@@ -1,9 +1,6 @@
 """``python -m xpu bench scratchpad``: the tensor unit beside busy DMA streams."""
 
 import argparse
-import contextlib
-import json
-import sys
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from xpu_rtl.scratchpad.requesters import REQUESTERS
 
 from ..commands import Command
 from ..opening import open_device
+from .figures import report
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
 
@@ -124,11 +122,4 @@ def measure(args):
 
 
 def run(args):
-    with contextlib.redirect_stdout(sys.stderr):
-        figures = measure(args)
-    if args.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:<24}{value}")
-    return 0
+    return report(args, measure)
