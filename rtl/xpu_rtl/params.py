@@ -3,7 +3,10 @@
 import dataclasses
 from dataclasses import dataclass
 
-__all__ = ["XpuConfig"]
+__all__ = ["OPERAND_TYPES", "XpuConfig"]
+
+#: Operand types a tensor unit can be built for; int8 stands for uint8 as well.
+OPERAND_TYPES = ("int8", "int16", "float16", "bfloat16")
 
 
 def _power_of_two(value):
@@ -21,6 +24,9 @@ class XpuConfig:
     lanes : int
         Terms per dot product and output channels of the tensor unit, and bytes per scratchpad word
         and per bus beat: one activation word feeds the array each cycle. 4 to 64, a power of two.
+    types : tuple of str
+        Operand types of the tensor unit, some of ``OPERAND_TYPES``. int8 covers uint8 and reaches
+        lanes * lanes multiply-accumulates per cycle; the 16-bit types half as many.
     acc_rows : int
         Rows of one of the two accumulator memories; a row holds ``lanes`` sums. Power of two,
         at least ``lanes``.
@@ -50,6 +56,7 @@ class XpuConfig:
 
     name: str
     lanes: int = 16
+    types: tuple = OPERAND_TYPES
     acc_rows: int = 256
     epilogue_lanes: int = 8
     tile_blocks: int = 16
@@ -72,6 +79,9 @@ class XpuConfig:
                       "max_bursts", "engine_queue_slots", "fetch_slots", "semaphores"):
             need(field, _power_of_two(getattr(self, field)), "a power of two")
         need("lanes", 4 <= self.lanes <= 64, "between 4 and 64")
+        need("types", isinstance(self.types, tuple) and self.types == tuple(
+            name for name in OPERAND_TYPES if name in self.types) and self.types,
+             f"a tuple of one or more of {', '.join(OPERAND_TYPES)}, in this order")
         need("acc_rows", self.lanes <= self.acc_rows <= 4096,
              f"between lanes={self.lanes} and 4096")
         need("epilogue_lanes", self.epilogue_lanes <= self.lanes,
@@ -97,8 +107,27 @@ class XpuConfig:
         return self.lanes * self.lanes
 
     @property
+    def has_int8(self):
+        return "int8" in self.types
+
+    @property
+    def has_int16(self):
+        return "int16" in self.types
+
+    @property
+    def has_float(self):
+        """FP16 or BF16 operands."""
+        return "float16" in self.types or "bfloat16" in self.types
+
+    @property
+    def wide_lanes(self):
+        """Terms per dot product of 16-bit operands."""
+        return self.lanes // 2
+
+    @property
     def acc_width(self):
-        return 32
+        """Bits of an accumulator: INT32 and FP32 need 32; INT16 never overflows for K <= 65,536."""
+        return 48 if self.has_int16 else 32
 
     # Scratchpad and bus --------------------------------------------------------------------------
     @property

@@ -8,7 +8,7 @@ from ..address_map import Space
 from ..params import XpuConfig
 from .engines import STREAMS, engine_formats, queue_of
 from .fetch import REFUSED
-from .formats import DMA_COPY, DMA_ND, FENCE, GEMM, HEADER, NOP, FaultCause, Opcode
+from .formats import CONV, DMA_COPY, DMA_ND, FENCE, GEMM, HEADER, NOP, FaultCause, Opcode
 from .types import CommandBeat, SemaphoreAdd, SemaphoreView
 from .waits import HeaderWaits
 from .windows import RingWindows, semaphore_allowed
@@ -16,7 +16,8 @@ from .windows import RingWindows, semaphore_allowed
 __all__ = ["Decoder"]
 
 #: Formats of the opcodes this hardware executes.
-LEGAL = {opcode: fmt for fmt in (NOP, FENCE, DMA_COPY, DMA_ND, GEMM) for opcode in fmt.opcodes}
+LEGAL = {opcode: fmt for fmt in (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, CONV)
+         for opcode in fmt.opcodes}
 #: Opcodes executed here.
 OWN = (*NOP.opcodes, *FENCE.opcodes)
 #: Added to the space in the info of a PROTECTION that is about a write or a signal.

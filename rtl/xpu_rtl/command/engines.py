@@ -1,7 +1,7 @@
 """The engines of a configuration."""
 
 from ..params import XpuConfig
-from .formats import DMA_ND, GEMM, HEADER, Engine, Opcode
+from .formats import CONV, DMA_ND, HEADER, Engine, Opcode
 
 __all__ = ["STREAMS", "engine_formats", "engine_names", "queue_of", "view_names"]
 
@@ -14,7 +14,7 @@ _SECOND = {Engine.LOAD: Engine.LOAD1, Engine.STORE: Engine.STORE1}
 
 def engine_formats(config: XpuConfig):
     """``{engine: longest format of its commands}`` in the order of the queues of a ring."""
-    engines = {Engine.LOAD: DMA_ND, Engine.STORE: DMA_ND, Engine.TENSOR: GEMM}
+    engines = {Engine.LOAD: DMA_ND, Engine.STORE: DMA_ND, Engine.TENSOR: CONV}
     if config.dma_streams == 2:
         engines |= dict.fromkeys(_SECOND.values(), DMA_ND)
     return engines
@@ -34,7 +34,8 @@ def view_names(config: XpuConfig):
 def queue_of(config: XpuConfig, opcode, stream):
     """Number of the queue of an opcode that an engine executes; ``None`` if there is no such
     stream."""
-    engine = Engine.TENSOR if opcode is Opcode.GEMM else (Engine.LOAD, Engine.STORE)[opcode & 1]
+    engine = (Engine.TENSOR if opcode in (Opcode.GEMM, Opcode.CONV)
+              else (Engine.LOAD, Engine.STORE)[opcode & 1])
     if stream:
         engine = _SECOND.get(engine)
     engines = list(engine_formats(config))

@@ -10,9 +10,9 @@ for every command; the body follows. Reserved bits must be zero.
 import enum
 from dataclasses import dataclass
 
-__all__ = ["ALL_FORMATS", "DMA_COPY", "DMA_LOOPS", "DMA_ND", "FENCE", "GEMM", "HEADER", "LAUNCH",
-           "NOP", "SLOT_BYTES", "DmaAxis", "DmaMode", "Engine", "FaultCause", "Field", "Format",
-           "Opcode", "OutType"]
+__all__ = ["ALL_FORMATS", "CONV", "DMA_COPY", "DMA_LOOPS", "DMA_ND", "FENCE", "GEMM", "HEADER",
+           "LAUNCH", "NOP", "SLOT_BYTES", "Activation", "DmaAxis", "DmaMode", "ElementType", "Engine",
+           "FaultCause", "Field", "Format", "Opcode"]
 
 SLOT_BYTES = 64
 DMA_LOOPS = 5       #: loops around the rows of a DMA_ND command
@@ -42,16 +42,42 @@ class Opcode(enum.IntEnum):
     DMA_LOAD_ND = 0x12
     DMA_STORE_ND = 0x13
     GEMM = 0x20
+    CONV = 0x21
     LAUNCH = 0x30
 
 
 @enum.unique
-class OutType(enum.IntEnum):
-    """Element type the tensor unit writes."""
+class ElementType(enum.IntEnum):
+    """Type of an element in memory."""
 
     INT32 = 0
     INT8 = 1
     UINT8 = 2
+    INT16 = 3
+    INT64 = 4
+    FP32 = 5
+    FP16 = 6
+    BF16 = 7
+
+    @property
+    def bytes(self):
+        """Bytes of an element."""
+        return {"INT8": 1, "UINT8": 1, "INT16": 2, "FP16": 2, "BF16": 2, "INT64": 8}.get(
+            self.name, 4)
+
+    @property
+    def is_float(self):
+        return self in (ElementType.FP32, ElementType.FP16, ElementType.BF16)
+
+
+@enum.unique
+class Activation(enum.IntEnum):
+    """What the epilogue does to a value v before it is converted to the output type."""
+
+    NONE = 0
+    RELU = 1    #: max(v, 0)
+    LEAKY = 2   #: v if v >= 0, else v * `low`
+    CLIP = 3    #: min(max(v, `low`), `high`)
 
 
 @enum.unique
@@ -260,59 +286,135 @@ DMA_ND = Format(
         Field("index_limit", 32, "GATHER, SCATTER: entries must be below it, or BAD_INDEX."),
     ), opcodes=(Opcode.DMA_LOAD_ND, Opcode.DMA_STORE_ND), slots=3, first_bit=HEADER.end)
 
+_PRODUCT = (
+        Field("rows", 16, "GEMM: M. CONV: rows of output pixels. 1 to 65,535."),
+        Field("columns", 16, "N, 1 to 65,535."),
+        Field("depth", 24, "GEMM: K. CONV: input channels, the terms of one tap. 1 to 2**24 - 1."),
+        Field("tile_blocks", 8, "Column blocks of a tile, 1 to the configuration's tile_blocks."),
+        Field("tile_rows", 16, "Rows of a tile; tile_rows * tile_blocks (CONV: * width) <= "
+                               "acc_rows."),
+        Field("a_type", 3, "ElementType of A: INT8, UINT8, INT16, FP16 or BF16, if configured."),
+        Field("b_type", 3, "Of B: INT8 or UINT8 if A is either, else A's."),
+        Field("out_type", 3, "Of C. INT32 (8-bit operands) and INT64 (INT16 operands) are the "
+                             "sums themselves plus bias; every other type takes the floating-point "
+                             "path."),
+        Field("residual_type", 3, "Of the residual: INT8, UINT8, INT16, FP16, BF16 or FP32. Zero "
+                                  "without."),
+        Field("activation", 2, "Activation."),
+        Field("column_order", 1, "0: for each column tile, all row tiles. 1: for each row tile, "
+                                 "all column tiles."),
+        Field("accumulate", 1, "Add to what the accumulators hold (left by a command with `hold` "
+                               "and operands of the same kind); one tile only."),
+        Field("a_address", 24, "First word of A. CONV: pixel (u, v) = (0, 0)."),
+        Field("a_semaphore", 8, "GEMM: a row tile ending before row r starts when this has reached "
+                                "a_value + r. CONV: the command starts when this has reached "
+                                "a_value. 0 for none."),
+        Field("a_pitch", 24, "Bytes from row to row of A. CONV: from an output row to the next."),
+        Field("b_semaphore", 8, "Column tile t starts when this has reached b_value + t. "
+                                "0 for none."),
+        Field("b_address", 24, "First word of B."),
+        Field("out_semaphore", 8, "Add 1 to it for each row (CONV: pixel) of each tile, when it is "
+                                  "written to SM. 0 for none."),
+        Field("b_pitch", 24, "Bytes from row k to row k + 1 of B, within a column block."),
+        Field("release_semaphore", 8, "Add 1 to it when the last word of A and B has been read. "
+                                      "0 for none."),
+        Field("b_block_pitch", 24, "Bytes from a column block of B to the next."),
+        Field("hold", 1, "Leave the sums in the accumulators, no output; one tile only."),
+        Field("has_bias", 1, "Read bias from SM."),
+        Field("float_bias", 1, "The bias is FP32, added after scaling; else INT32, added to the "
+                               "sums. Only with has_bias; needs an output of the floating-point "
+                               "path, and floating-point operands need it."),
+        Field("b_zero_point_vector", 1, "Read one B zero point per column from SM (bytes, of B's "
+                                        "type), else use `b_zero_point`. 8-bit operands only."),
+        Field("scale_vector", 1, "Read one scale per column from SM, else use `scale`."),
+        Field("has_residual", 1, "Add a residual. Floating-point path only."),
+        Field("has_table", 1, "Replace each 8-bit result by an entry of a table."),
+        Field("has_max", 1, "Write the running maximum. Floating-point path only."),
+        Field("out_address", 24, "First word of C."),
+        Field("max_accumulate", 1, "With has_max: go on with the maximum of the command before, "
+                                   "else begin with 0."),
+        Field("reserved2", 7, "Zero."),
+        Field("out_pitch", 24, "Bytes from row to row of C; a column block takes lanes * element "
+                               "size bytes, and blocks of a row follow each other."),
+        Field("reserved3", 8, "Zero."),
+        Field("bias_address", 24, "Bias, 4 bytes per column, padded to whole blocks."),
+        Field("reserved4", 8, "Zero."),
+        Field("scale_address", 24, "Scale, FP32 per column, padded to whole blocks."),
+        Field("reserved5", 8, "Zero."),
+        Field("b_zero_point_address", 24, "B zero points, one byte per column, padded likewise."),
+        Field("reserved6", 8, "Zero."),
+        Field("a_zero_point", 9, "Of A's type, as a signed number; 0 unless A is 8-bit.",
+              signed=True),
+        Field("b_zero_point", 9, "Likewise of B's type.", signed=True),
+        Field("reserved7", 14, "Zero."),
+        Field("out_zero_point", 16, "Of C's type (UINT8 as a signed number); 0 for a "
+                                    "floating-point type, INT32 and INT64.", signed=True),
+        Field("residual_zero_point", 16, "Likewise of the residual's type.", signed=True),
+        Field("scale", 32, "FP32 bit pattern, finite and positive."),
+        Field("a_value", 32, "Base of the waits for A."),
+        Field("b_value", 32, "Base of the waits for B."),
+        Field("residual_address", 24, "First word of the residual, which has the shape of C."),
+        Field("reserved8", 8, "Zero."),
+        Field("residual_pitch", 24, "Bytes from row to row of the residual; blocks as in C."),
+        Field("reserved9", 8, "Zero."),
+        Field("residual_scale", 32, "FP32 bit pattern, finite and positive."),
+        Field("low", 32, "FP32 bit pattern: CLIP's lower bound; LEAKY's slope. Not a NaN."),
+        Field("high", 32, "FP32 bit pattern: CLIP's upper bound. Not a NaN."),
+        Field("table_address", 24, "256 bytes in SM: entry i replaces the result whose byte is i."),
+        Field("reserved10", 8, "Zero."),
+        Field("max_address", 24, "Word in SM whose first 4 bytes become the FP32 maximum of |v| "
+                                 "(before conversion to C's type), the others 0."),
+        Field("reserved11", 8, "Zero."),
+)
+
 GEMM = Format(
     "gemm",
     "C[m, n] = epilogue(sum over k of (A[m, k] - a_zero_point) * (B[k, n] - b_zero_point)), all in "
     "SM. A has one row per m, B one row per k. Columns are handled in blocks of `lanes`; tiles of "
     "tile_rows x tile_blocks blocks run one after the other, rows first if column_order is 0 (the "
     "row loop is inside), columns first if it is 1. Addresses are byte offsets in SM and multiples "
-    "of the word size, and so are pitches.", (
-        Field("rows", 16, "M, 1 to 65,535."),
-        Field("columns", 16, "N, 1 to 65,535."),
-        Field("depth", 24, "K, 1 to 2**24 - 1."),
-        Field("tile_blocks", 8, "Column blocks of a tile, 1 to the configuration's tile_blocks."),
-        Field("tile_rows", 16, "Rows of a tile; tile_rows * tile_blocks <= acc_rows."),
-        Field("a_signed", 1, "A is INT8, else UINT8."),
-        Field("b_signed", 1, "B is INT8, else UINT8."),
-        Field("column_order", 1, "0: for each column tile, all row tiles. 1: for each row tile, "
-                                 "all column tiles."),
-        Field("accumulate", 1, "Add to what the accumulators hold (left by a command with `hold`); "
-                               "one tile only."),
-        Field("hold", 1, "Leave the sums in the accumulators, no output; one tile only."),
-        Field("has_bias", 1, "Read bias from SM."),
-        Field("b_zero_point_vector", 1, "Read one B zero point per column from SM (bytes, of B's "
-                                        "type), else use `b_zero_point`."),
-        Field("scale_vector", 1, "Read one scale per column from SM, else use `scale`."),
-        Field("relu", 1, "Replace negative sums (after bias) by 0."),
-        Field("out_type", 2, "OutType. INT32 is not scaled."),
-        Field("reserved2", 5, "Zero."),
-        Field("a_address", 32, "First word of A."),
-        Field("a_pitch", 32, "Bytes from row to row of A."),
-        Field("b_address", 32, "First word of B."),
-        Field("b_pitch", 32, "Bytes from row k to row k + 1 of B, within a column block."),
-        Field("b_block_pitch", 32, "Bytes from a column block of B to the next."),
-        Field("out_address", 32, "First word of C."),
-        Field("out_pitch", 32, "Bytes from row to row of C; a column block takes lanes * element "
-                               "size bytes, and blocks of a row follow each other."),
-        Field("bias_address", 32, "Bias, INT32 per column, padded to whole blocks."),
-        Field("scale_address", 32, "Scale, FP32 per column, padded to whole blocks."),
-        Field("b_zero_point_address", 32, "B zero points, one byte per column, padded likewise."),
-        Field("a_zero_point", 9, "Of A's type, as a signed number.", signed=True),
-        Field("b_zero_point", 9, "Of B's type, as a signed number.", signed=True),
-        Field("out_zero_point", 9, "Of C's type, as a signed number.", signed=True),
-        Field("reserved3", 5, "Zero."),
-        Field("scale", 32, "FP32 bit pattern, finite and positive."),
-        Field("a_semaphore", 8, "A row tile ending before row r starts when this has reached "
-                                "a_value + r. 0 for none."),
-        Field("b_semaphore", 8, "Column tile t starts when this has reached b_value + t. "
-                                "0 for none."),
-        Field("out_semaphore", 8, "Add 1 to it for each row of each tile, when the row is written "
-                                  "to SM. 0 for none."),
-        Field("release_semaphore", 8, "Add 1 to it when the last operand word has been read. "
-                                      "0 for none."),
-        Field("a_value", 32, "Base of the waits for A."),
-        Field("b_value", 32, "Base of the waits for B."),
-    ), opcodes=(Opcode.GEMM,), slots=2, first_bit=HEADER.end)
+    "of the word size, and so are pitches. A row of a column block of B is `lanes` elements.\n\n"
+    "The epilogue, every step in FP32 and rounded to nearest even (docs/numerics.md): v = "
+    "float(sum + INT32 bias) * scale; + FP32 bias; + (residual - residual_zero_point) * "
+    "residual_scale; activation; running maximum of |v|; conversion to out_type; table. INT32 and "
+    "INT64 outputs are sum + bias, wrapped, and RELU is their only activation.",
+    _PRODUCT, opcodes=(Opcode.GEMM,), slots=2, first_bit=HEADER.end)
+
+CONV = Format(
+    "conv",
+    "A GEMM whose rows are output pixels and whose terms are the channels of the kernel's taps. "
+    "Output row r, column c at tap (i, j) looks at the input pixel u = u_start + r * u_step + i * "
+    "u_tap, v = v_start + c * v_step + j * v_tap. It counts only if 0 <= u < u_limit and 0 <= v < "
+    "v_limit; its `depth` channels then stand at a_address + a_offset + r * a_pitch + c * "
+    "a_column_pitch + i * a_tap_row_pitch + j * a_tap_column_pitch. Terms run in the order (i, j, "
+    "channel), a new word for every tap; tap (i, j)'s rows of B start at b_address + (i * "
+    "kernel_width + j) * b_tap_pitch. Row m = r * width + c of C is that of the output pixel. A "
+    "tile has `tile_rows` rows of output pixels. Pixels that do not count cost no time, except in "
+    "a tile's first pass.", (
+        *_PRODUCT,
+        Field("reserved12", 32, "Zero."),
+        Field("kernel_height", 8, "Taps, 1 to 255."),
+        Field("kernel_width", 8, "Likewise."),
+        Field("width", 16, "Output pixels in a row, at most acc_rows."),
+        Field("u_start", 16, "Input row of output row 0 at tap row 0.", signed=True),
+        Field("v_start", 16, "Input column of output column 0 at tap column 0.", signed=True),
+        Field("u_limit", 16, "Input rows that exist, 1 to 32,767."),
+        Field("v_limit", 16, "Input columns that exist, likewise."),
+        Field("u_step", 8, "Input rows from an output row to the next (stride), not 0."),
+        Field("v_step", 8, "Input columns from an output pixel to the next, not 0."),
+        Field("u_tap", 8, "Input rows from a tap row to the next (dilation), not 0."),
+        Field("v_tap", 8, "Input columns from a tap to the next, not 0."),
+        Field("a_offset", 32, "Bytes from pixel (0, 0) to that of output pixel (0, 0) at tap "
+                              "(0, 0).", signed=True),
+        Field("a_column_pitch", 24, "Bytes from an output pixel to the next in its row."),
+        Field("reserved13", 8, "Zero."),
+        Field("a_tap_row_pitch", 24, "Bytes from a tap row to the next."),
+        Field("reserved14", 8, "Zero."),
+        Field("a_tap_column_pitch", 24, "Bytes from a tap to the next in its row."),
+        Field("reserved15", 8, "Zero."),
+        Field("b_tap_pitch", 24, "Bytes from a tap's first row of B to the next tap's."),
+        Field("reserved16", 8, "Zero."),
+    ), opcodes=(Opcode.CONV,), slots=3, first_bit=HEADER.end)
 
 LAUNCH = Format(
     "launch",
@@ -325,7 +427,7 @@ LAUNCH = Format(
         Field("window_high", 32, "High half."),
         Field("clusters", 8, "Clusters to run on."),
         Field("cores", 8, "Cores of each."),
-        Field("reserved4", 16, "Zero."),
+        Field("reserved17", 16, "Zero."),
     ), opcodes=(Opcode.LAUNCH,), first_bit=HEADER.end)
 
-ALL_FORMATS = (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, LAUNCH)
+ALL_FORMATS = (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, CONV, LAUNCH)

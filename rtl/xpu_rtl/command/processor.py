@@ -58,9 +58,9 @@ class CommandProcessor(wiring.Component):
         An enabled bit of irq_status is set.
     fetch : Out(AxiReadPort(config.bus_width))
         Reads of command slots, ``id`` 0.
-    load, store, tensor : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), In(EnginePort(GEMM))
+    load, store, tensor : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), In(EnginePort(CONV))
         The engines. The index of a command stands in its ``tag``, too. A DMA_COPY comes in the
-        first slot of a DMA_ND, the rest of which is undefined.
+        first slot of a DMA_ND, the rest of which is undefined; so does a GEMM in those of a CONV.
     load1, store1 : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), if config.dma_streams is 2
         The second streams.
     tensor_a_view, tensor_b_view, store_view, store1_view : In(SemaphoreView(config))
