@@ -11,8 +11,8 @@ import enum
 from dataclasses import dataclass
 
 __all__ = ["ALL_FORMATS", "CONV", "DMA_COPY", "DMA_LOOPS", "DMA_ND", "FENCE", "GEMM", "HEADER",
-           "LAUNCH", "NOP", "SLOT_BYTES", "Activation", "DmaAxis", "DmaMode", "ElementType", "Engine",
-           "FaultCause", "Field", "Format", "Opcode"]
+           "LAUNCH", "NOP", "SLOT_BYTES", "Activation", "DmaAxis", "DmaMode", "ElementType",
+           "Engine", "FaultCause", "Field", "Format", "Opcode"]
 
 SLOT_BYTES = 64
 DMA_LOOPS = 5       #: loops around the rows of a DMA_ND command
