@@ -171,9 +171,9 @@ class FeedPass(data.StructLayout):
     Fields: ``rows``, ``columns`` (at least 1); ``accumulator`` (address of the first pixel),
     ``acc_pitch`` (from row to row; from column to column it is 1); ``bank``; ``overwrite`` (the
     sums start here); ``kind``; ``terms`` (bytes of each word that count, the others are taken as
-    zero); ``a_signed``, ``zero_point``; ``apart`` (must not enter before the sums of the pass before
-    are written: its rectangle is another one over the same accumulators); ``tile_first``, ``tile_last``
-    (first, last pass of its tile), ``silent`` (the tile is not drained).
+    zero); ``a_signed``, ``zero_point``; ``apart`` (must not enter before the sums of the pass
+    before are written: its rectangle is another one over the same accumulators); ``tile_first``,
+    ``tile_last`` (first, last pass of its tile), ``silent`` (the tile is not drained).
     """
 
     def __init__(self, config: XpuConfig):
