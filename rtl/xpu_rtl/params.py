@@ -199,5 +199,6 @@ class XpuConfig:
         return self.semaphores.bit_length() - 1
 
     def as_dict(self):
-        """Fields by name, for the contract and ``top.json``."""
-        return dataclasses.asdict(self)
+        """Fields by name, as JSON has them, for the contract and ``top.json``."""
+        return {name: list(value) if isinstance(value, tuple) else value
+                for name, value in dataclasses.asdict(self).items()}

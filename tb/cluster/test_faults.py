@@ -11,7 +11,15 @@ from cluster.test_operators import generator, random_shape
 from common.drive import scaled
 from xpu.commands import Command
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import DMA_COPY, GEMM, HEADER, Engine, FaultCause, Opcode
+from xpu_rtl.command.formats import (
+    DMA_COPY,
+    GEMM,
+    HEADER,
+    ElementType,
+    Engine,
+    FaultCause,
+    Opcode,
+)
 
 GM_BYTES = 1 << 20      # of the platform
 SLVERR, DECERR = 2, 3
@@ -120,10 +128,12 @@ def bad_commands():
     yield (copy(load, GM_BYTES, sm(0)), FaultCause.BUS_READ, Engine.LOAD, GM_BYTES, DECERR)
     yield (copy(store, sm(0), GM_BYTES), FaultCause.BUS_WRITE, Engine.STORE, GM_BYTES, DECERR)
 
-    gemm = {"rows": 1, "columns": 1, "depth": 1, "tile_blocks": 1, "tile_rows": 1}
+    gemm = {"rows": 1, "columns": 1, "depth": 1, "tile_blocks": 1, "tile_rows": 1,
+            "a_type": ElementType.INT8, "b_type": ElementType.UINT8}
     yield (Command(Opcode.GEMM, **gemm, a_address=end), FaultCause.BAD_ADDRESS, Engine.TENSOR,
            end, 0)
-    for name, value in (("out_type", 3), ("tile_rows", 0), ("reserved2", 1)):
+    for name, value in (("a_type", 0), ("b_type", 3), ("tile_rows", 0),
+                        ("reserved2", 1)):
         yield field(Command(Opcode.GEMM, **gemm | {name: value}), FaultCause.BAD_FIELD,
                     Engine.TENSOR, GEMM, name)
     yield field(Command(Opcode.GEMM, **gemm, b_semaphore=last), FaultCause.BAD_SEMAPHORE,

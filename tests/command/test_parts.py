@@ -13,7 +13,7 @@ from support.fetch_memory import FetchMemory
 from support.streams import assert_valid_without_ready, run_stream
 from xpu_rtl.command.beat_fifo import BeatFifo
 from xpu_rtl.command.fetch import RingFetcher
-from xpu_rtl.command.formats import DMA_ND, GEMM, Opcode
+from xpu_rtl.command.formats import CONV, DMA_ND, Opcode
 from xpu_rtl.command.queue import EngineQueue
 from xpu_rtl.command.semaphores import Semaphores
 from xpu_rtl.configs import CONFIGS, get_config
@@ -40,8 +40,8 @@ def test_beat_fifo_offers_without_ready():
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize(("fmt", "opcode"), [
-    (DMA_ND, Opcode.DMA_STORE), (DMA_ND, Opcode.DMA_STORE_ND), (GEMM, Opcode.GEMM)],
-    ids=["short", "long", "gemm"])
+    (DMA_ND, Opcode.DMA_STORE), (DMA_ND, Opcode.DMA_STORE_ND), (CONV, Opcode.GEMM),
+    (CONV, Opcode.CONV)], ids=["short", "long", "gemm", "conv"])
 def test_queue_latency_and_contents(config, fmt, opcode):
     dut = EngineQueue(config, fmt)
     rng = random.Random(opcode.name)

@@ -9,6 +9,7 @@ __all__ = ["Stream", "engine_of", "random_stream"]
 
 LOADS = (Opcode.DMA_LOAD, Opcode.DMA_LOAD_ND)
 STORES = (Opcode.DMA_STORE, Opcode.DMA_STORE_ND)
+PRODUCTS = (Opcode.GEMM, Opcode.CONV)
 
 
 def engine_of(opcode, fields):
@@ -18,7 +19,7 @@ def engine_of(opcode, fields):
         return f"load{stream}"
     if opcode in STORES:
         return f"store{stream}"
-    return "tensor" if opcode is Opcode.GEMM else None
+    return "tensor" if opcode in PRODUCTS else None
 
 
 @dataclass
@@ -97,7 +98,7 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
         totals[number] += amount
 
     for _ in range(length):
-        choices = [*LOADS, *STORES, Opcode.GEMM, Opcode.GEMM, Opcode.NOP]
+        choices = [*LOADS, *STORES, *PRODUCTS, *PRODUCTS, Opcode.NOP]
         numbers = rng.sample(everything, 3) if rng.random() < 0.2 else numbers   # reuse a few
         room = max(totals[n] - epoch[n] for n in everything) < modulus // 4
         if fences and (not room or rng.random() < 0.08):
@@ -126,7 +127,7 @@ def random_stream(rng, config, length, *, semaphores=None, fences=True):
             if rng.random() < 0.5:
                 fields["progress_semaphore"] = rng.choice(numbers)
                 add(fields["progress_semaphore"], fields["rows"])
-        elif opcode is Opcode.GEMM:
+        elif opcode in PRODUCTS:
             fields |= {"rows": rng.randint(1, 9), "a_value": rng.getrandbits(32),
                        "scale": rng.getrandbits(32)}
             for name, amount in (("out_semaphore", fields["rows"]), ("release_semaphore", 1)):

@@ -7,7 +7,7 @@ import xpu
 from xpu.commands import Command
 from xpu.platforms.model import ModelPlatform
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import Engine, FaultCause, Opcode
+from xpu_rtl.command.formats import ElementType, Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 
 
@@ -24,7 +24,7 @@ def load(**fields):
 
 def gemm(**fields):
     fields = {"rows": 1, "columns": 1, "depth": 1, "tile_rows": 1, "tile_blocks": 1,
-              "a_address": 0, "b_address": 64, "out_address": 128} | fields
+              "a_type": ElementType.INT8, "b_type": ElementType.INT8, "a_address": 0, "b_address": 64, "out_address": 128} | fields
     return Command(Opcode.GEMM, **fields)
 
 

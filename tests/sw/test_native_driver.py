@@ -11,7 +11,7 @@ import pytest
 import xpu
 from xpu.commands import Command
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import FaultCause, Opcode
+from xpu_rtl.command.formats import ElementType, FaultCause, Opcode
 
 pytestmark = pytest.mark.cosim
 
@@ -37,7 +37,7 @@ def nd(side, **fields):
 
 def gemm(**fields):
     fields = {"rows": 1, "columns": 1, "depth": 1, "tile_rows": 1, "tile_blocks": 1,
-              "a_address": 0, "b_address": 64, "out_address": 128} | fields
+              "a_type": ElementType.INT8, "b_type": ElementType.INT8, "a_address": 0, "b_address": 64, "out_address": 128} | fields
     return Command(Opcode.GEMM, **fields)
 
 

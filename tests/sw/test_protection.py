@@ -7,7 +7,7 @@ import xpu
 from xpu import dma
 from xpu.commands import Command
 from xpu_rtl.address_map import Space
-from xpu_rtl.command.formats import Engine, FaultCause, Opcode
+from xpu_rtl.command.formats import ElementType, Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 
 PAGE = 4096
@@ -135,7 +135,7 @@ def test_products_within_their_part_of_the_scratchpad(dev):
     assert (result.numpy() == 33).all()
     dev.protect(sm=(0, 63, "rw"))
     gemm = Command(Opcode.GEMM, rows=1, columns=1, depth=1, tile_rows=1, tile_blocks=1,
-                   a_address=0, b_address=64, out_address=128)
+                   a_type=ElementType.INT8, b_type=ElementType.UINT8, a_address=0, b_address=64, out_address=128)
     info, engine = fails(dev, [gemm])[1::2]
     assert (info, engine) == (Space.SM, Engine.TENSOR)
 
@@ -145,6 +145,7 @@ def test_products_that_leave_their_part_of_the_scratchpad(dev, name, address):
     """Noticed at the first word outside, when the tensor unit gets there."""
     addresses = {"a_address": 0, "b_address": 0, "out_address": 0, f"{name}_address": address}
     gemm = Command(Opcode.GEMM, rows=16, columns=4, depth=16, tile_rows=4, tile_blocks=1,
+                   a_type=ElementType.UINT8, b_type=ElementType.INT8,
                    a_pitch=16, b_pitch=4 if name != "b" else 16, out_pitch=16, out_type=0,
                    **addresses)
     dev.protect(sm=(0, 255, "rw"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from xpu_rtl import CONFIGS
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import Opcode, OutType
+from xpu_rtl.command.formats import ElementType, Opcode
 from xpu_rtl.csr.maps import CLUSTER
 from xpu_rtl.scratchpad.requesters import REQUESTERS
 
@@ -58,8 +58,8 @@ class _Layout:
         b, out = half, half + depth * self.word
         return Command(
             Opcode.GEMM, rows=self.rows, columns=columns * self.blocks, depth=depth, tile_blocks=1,
-            tile_rows=min(self.rows, self.config.acc_rows), a_signed=1, b_signed=1,
-            out_type=OutType.INT8, scale=int(np.float32(1e-3).view(np.uint32)),
+            tile_rows=min(self.rows, self.config.acc_rows), a_type=ElementType.INT8,
+            b_type=ElementType.INT8, out_type=ElementType.INT8, scale=int(np.float32(1e-3).view(np.uint32)),
             a_address=0, a_pitch=self.pitch, b_address=b, b_pitch=self.word, b_block_pitch=0,
             out_address=out, out_pitch=self.word * self.blocks)
 
