@@ -135,7 +135,8 @@ def test_products_within_their_part_of_the_scratchpad(dev):
     assert (result.numpy() == 33).all()
     dev.protect(sm=(0, 63, "rw"))
     gemm = Command(Opcode.GEMM, rows=1, columns=1, depth=1, tile_rows=1, tile_blocks=1,
-                   a_type=ElementType.INT8, b_type=ElementType.UINT8, a_address=0, b_address=64, out_address=128)
+                   a_type=ElementType.INT8, b_type=ElementType.UINT8,
+                   a_address=0, b_address=64, out_address=128)
     info, engine = fails(dev, [gemm])[1::2]
     assert (info, engine) == (Space.SM, Engine.TENSOR)
 

@@ -59,7 +59,8 @@ class _Layout:
         return Command(
             Opcode.GEMM, rows=self.rows, columns=columns * self.blocks, depth=depth, tile_blocks=1,
             tile_rows=min(self.rows, self.config.acc_rows), a_type=ElementType.INT8,
-            b_type=ElementType.INT8, out_type=ElementType.INT8, scale=int(np.float32(1e-3).view(np.uint32)),
+            b_type=ElementType.INT8, out_type=ElementType.INT8,
+            scale=int(np.float32(1e-3).view(np.uint32)),
             a_address=0, a_pitch=self.pitch, b_address=b, b_pitch=self.word, b_block_pitch=0,
             out_address=out, out_pitch=self.word * self.blocks)
 
