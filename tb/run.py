@@ -50,12 +50,12 @@ def _cases(results):
                    if case.find("failure") is not None or case.find("error") is not None]
 
 
-def run(bench, *, config=None, waves=False, seed=1, test=None, effort=1.0):
-    """Build and run one bench. Returns ``(passed, failed)``; what failed is printed."""
+def run(bench, *, config=None, waves=False, seed=1, test=None, effort=1.0, flags=()):
+    """Build and run one bench. Returns ``(passed, failed, folder)``; what failed is printed."""
     config = get_config(config or bench.config)
     top, text = _systemverilog(bench, config)
-    folder = build_simulator(text, top=top, root=BUILDS, name=f"{bench.name}-{config.name}",
-                             waves=waves)
+    name = f"{bench.name}-{config.name}" + "-coverage" * bool(flags)
+    folder = build_simulator(text, top=top, root=BUILDS, name=name, waves=waves, flags=flags)
     results, log = folder / "results.xml", folder / "run.log"
     results.unlink(missing_ok=True)     # a crash must not look like the last run
     runner = get_runner("verilator")
@@ -81,7 +81,7 @@ def run(bench, *, config=None, waves=False, seed=1, test=None, effort=1.0):
         print(f"FAILED {bench.name}: {crash}")
     if waves:
         print(f"waves: {folder / 'dump.fst'}")
-    return len(cases) - len(failed), len(failed) + bool(crash)
+    return len(cases) - len(failed), len(failed) + bool(crash), folder
 
 
 def main(argv=None):
@@ -113,7 +113,7 @@ def main(argv=None):
         bench, begin = BENCHES[name], time.monotonic()
         options = {"test": bench.quick, "effort": 0.3} if args.quick else {
             "test": args.test, "effort": args.effort}
-        good, bad = run(bench, config=args.config, waves=args.waves, seed=args.seed, **options)
+        good, bad, _ = run(bench, config=args.config, waves=args.waves, seed=args.seed, **options)
         print(f"{name}: {good} passed, {bad} failed, {time.monotonic() - begin:.0f} s, "
               f"seed {args.seed}", flush=True)
         passed, failed = passed + good, failed + bad

@@ -29,7 +29,7 @@ def _hash(*parts):
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
-def build_simulator(text, *, top, root, name, waves=False):
+def build_simulator(text, *, top, root, name, waves=False, flags=()):
     """Return the folder with the simulator ``top`` of a design, built unless it is there already.
 
     Verilator's run-time library, which takes longer to compile than most designs, is compiled once.
@@ -44,6 +44,8 @@ def build_simulator(text, *, top, root, name, waves=False):
         First part of the folder's name.
     waves : bool
         Able to write an FST.
+    flags : tuple of str
+        More of them for Verilator.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def build_simulator(text, *, top, root, name, waves=False):
     toolchain = find_toolchain()
     if waves:
         require_headers(toolchain, ["lz4.h", "zlib.h"], "to write waveforms")
-    flags = (*FLAGS, *(TRACE_FLAGS if waves else ()))
+    flags = (*FLAGS, *(TRACE_FLAGS if waves else ()), *flags)
     # What the packaged Verilator needs comes as `-MAKEFLAGS "A=b C=d"`.
     make_flags = (*MAKE_FLAGS, *(word for text in arguments[1::2] for word in text.split()))
     recipe = (*flags, *make_flags, toolchain.verilator_version, toolchain.compiler_version)
@@ -72,7 +74,7 @@ def build_simulator(text, *, top, root, name, waves=False):
     source.write_text(text, encoding="utf-8")
     libraries = cocotb_config.libs_dir
     main = cocotb_config.share_dir / "lib" / "verilator" / "verilator.cpp"
-    runtime = root / f"runtime-{_hash(*recipe)}"
+    runtime = root / f"runtime-{_hash(*recipe)}"      # flags change its definitions
     with (folder / "build.log").open("w+", encoding="utf-8") as log:
         def command(*words):
             result = subprocess.run([str(word) for word in words], env=os.environ | environment,
