@@ -27,7 +27,9 @@ from xpu_rtl.configs import get_config
 from xpu_rtl.dma.engine import DmaEngine
 from xpu_rtl.dma.stream import DmaStream
 from xpu_rtl.scratchpad.scratchpad import Scratchpad
+from xpu_rtl.tensor.array import DotArray
 from xpu_rtl.tensor.epilogue import Epilogue
+from xpu_rtl.tensor.finish import FinishLanes
 from xpu_rtl.tensor.unit import TensorUnit
 from xpu_rtl.top import Xpu
 
@@ -41,7 +43,9 @@ BLOCKS = {
     "dma": (DmaEngine, "DMA"),
     "stream": (partial(DmaStream, load=True), "of it, one load stream"),
     "tensor": (TensorUnit, "tensor unit"),
+    "array": (DotArray, "of it, the array"),
     "epilogue": (Epilogue, "of it, the epilogue"),
+    "lanes": (FinishLanes, "of that, the lanes"),
     "processor": (CommandProcessor, "command processor"),
     "xpu": (Xpu, "everything"),
 }

@@ -1,6 +1,6 @@
-"""Reads activation rows ahead of the array."""
+"""Reads activation words ahead of the array."""
 
-from amaranth import Module, Signal, unsigned
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -10,16 +10,25 @@ from ..common.interfaces import connect_stream
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
 from .reader import WordReader
-from .types import SEQUENCE_WIDTH, ActivationPass, FeedPass, advance, retreat, wide_address
+from .types import (
+    SEQUENCE_WIDTH,
+    ActivationPass,
+    ActivationWord,
+    FeedPass,
+    offset_width,
+    wide_address,
+)
 
 __all__ = ["ActivationReader"]
 
 
 class ActivationReader(wiring.Component):
-    """Read the rows of one pass after the other, each as soon as its tile's wait is over.
+    """Read the pixels of one pass after the other, each as soon as its tile's wait is over.
 
-    The wait of the next pass is looked at while the current one is read. An access beyond the
-    scratchpad or the ring's window stops the reads until reset.
+    A pass is a rectangle of pixels, walked through row by row; for those that do not exist the word
+    at ``base`` is read, and marked as zero. The wait of the next pass is looked at while the
+    current one is read. An access before ``base``, or beyond the scratchpad or the ring's window,
+    stops the reads until reset.
 
     Parameters
     ----------
@@ -39,21 +48,21 @@ class ActivationReader(wiring.Component):
     halt : In(1)
         Ask for nothing more.
     feed : Out(stream.Signature(FeedPass(config)))
-        Passes being read, one for as many words of ``word`` as it has rows.
-    word : Out(stream.Signature(unsigned(word_width)))
-        Rows.
+        Passes being read, one for as many words of ``word`` as it has pixels.
+    word : Out(stream.Signature(ActivationWord(config)))
+        Pixels.
     begin : Out(1)
-        Pulse: the first row of a command is asked for.
+        Pulse: the first word of a command is asked for.
     got_last : Out(1)
-        Pulse: the last row of a command has been read.
+        Pulse: the last word of a command has been read.
     busy : Out(1)
-        Rows are still to be asked for.
+        Words are still to be asked for.
     waiting : Out(1)
         Waits for ``a_semaphore``.
     held_back : Out(1)
         The scratchpad holds a request back in this cycle.
     fault, fault_address, fault_sequence : Out(1), Out(wide_address), Out(SEQUENCE_WIDTH)
-        An access left the scratchpad or the window (sticky), at which word, and its command's
+        An access left its bounds (sticky), at which word, and its command's
         number.
     protected : Out(1)
         It was in the scratchpad.
@@ -62,7 +71,7 @@ class ActivationReader(wiring.Component):
     ------
     Latency: 4 cycles from ``i`` to the first request if it has to look at its wait
     (``REQUEST_LATENCY``); 1 cycle from a response to ``word``.
-    Throughput: one row per cycle, also from pass to pass.
+    Throughput: one word per cycle, also from row to row and from pass to pass.
     Backpressure: full.
     Combinational paths: ``port.req.ready`` and ``halt`` into state and ``begin`` only.
     Reset: empty.
@@ -79,7 +88,7 @@ class ActivationReader(wiring.Component):
             "a_view": Out(SemaphoreView(config)),
             "last_word": In(config.sm_addr_width), "halt": In(1),
             "feed": Out(stream.Signature(FeedPass(config))),
-            "word": Out(stream.Signature(unsigned(config.word_width))),
+            "word": Out(stream.Signature(ActivationWord(config))),
             "begin": Out(1), "got_last": Out(1), "busy": Out(1), "waiting": Out(1),
             "held_back": Out(1),
             "fault": Out(1), "fault_address": Out(wide_address(config)),
@@ -89,51 +98,76 @@ class ActivationReader(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        entry = data.StructLayout({"job": ActivationPass(config), "room": wide_address(config)})
+        far = signed(offset_width(config) + 1)
+        entry = data.StructLayout({"job": ActivationPass(config), "address": far})
         m.submodules.passes = passes = StreamFifo(entry, self.PASSES)
         m.submodules.feeds = feeds = StreamFifo(FeedPass(config), 4)
         m.submodules.reader = reader = WordReader(config)
         m.d.comb += [
             passes.i.valid.eq(self.i.valid), self.i.ready.eq(passes.i.ready),
             passes.i.p.job.eq(self.i.payload),
-            passes.i.p.room.eq(retreat(m, "first_room", self.last_word, self.i.p.address)),
+            passes.i.p.address.eq(self.i.p.base + self.i.p.offset),
         ]
         connect_stream(m, feeds.o, wiring.flipped(self.feed))
         connect_stream(m, reader.o, wiring.flipped(self.word))
         wiring.connect(m, reader.port, wiring.flipped(self.port))
         m.d.comb += [self.got_last.eq(reader.got_last), self.held_back.eq(reader.held_back)]
 
-        # The pass being read.
+        # The pass being read. Three numbers walk through the pixels side by side: the word
+        # address, its distance from the base, and what is left to the end of the window.
+        head = passes.o.p.job
         active = Signal()
-        rows_left = Signal(range(config.acc_rows + 1), reset_less=True)
-        address = Signal(wide_address(config), reset_less=True)
-        pitch = Signal(wide_address(config), reset_less=True)
-        room = Signal(wide_address(config), reset_less=True)
-        first, last = Signal(reset_less=True), Signal(reset_less=True)
-        sequence = Signal(SEQUENCE_WIDTH, reset_less=True)
-        next_address = advance(m, "next_address", address, pitch)
-        next_room = retreat(m, "next_room", room, pitch)
-        able, beyond, ends = Signal(), Signal(), Signal()
+        job = Signal(ActivationPass(config), reset_less=True)
+        row, column = (Signal.like(job.feed.rows, name=name, reset_less=True)
+                       for name in ("row", "column"))
+        row_end, ends, inside, beyond = Signal(), Signal(), Signal(), Signal()
+        able, step = Signal(), Signal(far)
+        m.d.comb += [
+            row_end.eq(column + 1 == job.feed.columns),
+            ends.eq(row_end & (row + 1 == job.feed.rows)),
+            inside.eq((row >= job.row_begin) & (row < job.row_end)
+                      & (column >= job.column_begin) & (column < job.column_end)),
+            step.eq(Mux(row_end, job.row_pitch, job.column_pitch)),
+        ]
+        starts = {"address": passes.o.p.address, "distance": head.offset,
+                  "room": self.last_word - passes.o.p.address}
+        place = {}
+        take = Signal()
+        for name, start in starts.items():
+            now, of_row, following = (Signal(far, name=f"{name}{what}", reset_less=True)
+                                      for what in ("", "_of_row", "_next"))
+            base = Mux(row_end, of_row, now)
+            m.d.comb += following.eq(base - step if name == "room" else base + step)
+            with m.If(reader.ask):
+                m.d.sync += now.eq(following)
+                with m.If(row_end):
+                    m.d.sync += of_row.eq(following)
+            with m.If(take):
+                m.d.sync += [now.eq(start), of_row.eq(start)]
+            place[name] = now
+        sm_bits = config.sm_addr_width
+        address = Signal(wide_address(config))
         m.d.comb += [
             able.eq(active & reader.ready & ~self.halt & ~self.fault),
-            beyond.eq(room[config.sm_addr_width]),
-            ends.eq(rows_left == 1),
+            beyond.eq(inside & ((place["distance"] < 0) | (place["room"] < 0))),
+            address.eq(Cat(place["address"][:sm_bits], place["address"][sm_bits:].any())),
             reader.ask.eq(able & ~beyond),
-            reader.address.eq(address),
-            reader.last.eq(last & ends),
-            self.begin.eq(reader.ask & first),
+            reader.address.eq(Mux(inside, place["address"], job.base)),
+            reader.zero.eq(~inside),
+            reader.last.eq(job.last & ends),
+            self.begin.eq(reader.ask & job.first & (row == 0) & (column == 0)),
         ]
         with m.If(able & beyond):
             m.d.sync += [self.fault.eq(1), self.fault_address.eq(address),
-                         self.fault_sequence.eq(sequence),
-                         self.protected.eq(~address[config.sm_addr_width])]
+                         self.fault_sequence.eq(job.sequence),
+                         self.protected.eq(~address[sm_bits])]
         with m.If(reader.ask):
-            m.d.sync += [address.eq(next_address), room.eq(next_room),
-                         rows_left.eq(rows_left - 1), first.eq(0)]
+            m.d.sync += column.eq(column + 1)
+            with m.If(row_end):
+                m.d.sync += [column.eq(0), row.eq(row + 1)]
 
         # The next pass: a semaphore is looked at for one cycle before its answer counts.
-        head = passes.o.p.job
-        looked, allowed, take = Signal(), Signal(), Signal()
+        looked, allowed = Signal(), Signal()
         m.d.comb += [
             self.a_view.semaphore.eq(head.semaphore),
             self.a_view.threshold.eq(head.threshold),
@@ -148,11 +182,7 @@ class ActivationReader(wiring.Component):
         ]
         m.d.sync += looked.eq(passes.o.valid & ~take)
         with m.If(take):
-            m.d.sync += [
-                active.eq(1), rows_left.eq(head.feed.rows), address.eq(head.address),
-                pitch.eq(head.pitch), room.eq(passes.o.p.room), first.eq(head.first),
-                last.eq(head.last), sequence.eq(head.sequence),
-            ]
+            m.d.sync += [active.eq(1), job.eq(head), row.eq(0), column.eq(0)]
         with m.Elif(reader.ask & ends):
             m.d.sync += active.eq(0)
         return m

@@ -4,7 +4,7 @@ from amaranth import Cat, Const, Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..command.formats import GEMM
+from ..command.formats import CONV
 from ..command.types import Activity, EnginePort, SemaphoreAdd, SemaphoreView
 from ..command.windows import LINE_BYTES, RingWindows, ring_windows
 from ..common.fifo import StreamFifo
@@ -13,7 +13,7 @@ from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
 from .accumulator import Accumulator
 from .activations import ActivationReader
-from .array import DotArray
+from .array import DotArray, sum_names
 from .feeder import Feeder
 from .retire import Retire
 from .sequencer import Sequencer
@@ -24,7 +24,7 @@ __all__ = ["TensorCompute"]
 
 
 class TensorCompute(wiring.Component):
-    """Compute the sums of GEMM commands tile by tile, for an epilogue to drain.
+    """Compute the sums of GEMM and CONV commands tile by tile, for an epilogue to drain.
 
     The commands are those of ``command/formats.py``. Sequencer, weight loader, activation reader
     and array each run ahead of the next as far as their buffers allow, across tiles and commands.
@@ -36,7 +36,7 @@ class TensorCompute(wiring.Component):
 
     Members
     -------
-    port : Out(EnginePort(formats.GEMM))
+    port : Out(EnginePort(formats.CONV))
         Commands and their ends.
     activation, weight : Out(ScratchpadPort(config))
         Reads of A; of B and its zero points.
@@ -70,7 +70,7 @@ class TensorCompute(wiring.Component):
     def __init__(self, config: XpuConfig):
         self._config = config
         super().__init__({
-            "port": Out(EnginePort(GEMM)),
+            "port": Out(EnginePort(CONV)),
             "activation": Out(ScratchpadPort(config)), "weight": Out(ScratchpadPort(config)),
             "a_view": Out(SemaphoreView(config)), "b_view": Out(SemaphoreView(config)),
             "quiet": In(1), "windows": In(ring_windows(config)),
@@ -165,14 +165,17 @@ class TensorCompute(wiring.Component):
             array.load.eq(weights.load), array.load_row.eq(weights.load_row),
             array.load_last.eq(weights.load_last),
             array.valid.eq(feeder.valid), array.swap.eq(feeder.swap),
-            array.word.eq(activations.word.payload),
+            array.word.eq(activations.word.p.data), array.zero.eq(feeder.zero),
+            array.kind.eq(feeder.kind), array.terms.eq(feeder.terms),
+            feeder.accumulating.eq(accumulator.busy),
             array.a_signed.eq(feeder.a_signed), array.zero_point.eq(feeder.zero_point),
             accumulator.valid.eq(feeder.valid), accumulator.tag.eq(feeder.tag),
             self.computed.eq(accumulator.computed),
         ]
         for n in range(config.lanes):
             m.d.comb += [array.load_data[n].eq(weights.load_data[n]),
-                         accumulator.sums[n].eq(array.sums[n])]
+                         *(getattr(accumulator, name)[n].eq(getattr(array, name)[n])
+                           for name in sum_names(config))]
         connect(m, flipped(self.acc), accumulator.port)
 
         # Commands out.

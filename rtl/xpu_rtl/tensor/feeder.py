@@ -1,23 +1,24 @@
-"""Decides when a row of activations enters the array."""
+"""Decides when a word of activations enters the array."""
 
-from amaranth import Module, Signal, signed, unsigned
+from amaranth import Module, Mux, Signal, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
 from .accumulator import Accumulator
-from .types import FeedPass, RowTag
+from .types import ActivationWord, FeedPass, Kind, RowTag
 
 __all__ = ["Feeder"]
 
 
 class Feeder(wiring.Component):
-    """Let rows into the array when their weights are loaded and their accumulators are free.
+    """Let words into the array when their weights are loaded and their accumulators are free.
 
-    A pass begins when the shadow block is full, and not within ``Accumulator.MIN_DISTANCE`` cycles
-    of the one before (short passes only). The first pass of a tile also needs the tile announced to
-    the epilogue, and its accumulator memory released by the tile before the last. Later rows of a
-    pass wait for nothing but their word.
+    A pass begins when the shadow block is full, and not within ``Accumulator.min_distance`` cycles
+    of the one before (short passes only). If it is to be ``apart`` from the one before, or of
+    another kind, it begins when the accumulators are at rest. The first pass of a tile also needs
+    the tile announced to the epilogue, and its accumulator memory released by the tile before the
+    last. Later words of a pass wait for nothing else.
 
     Parameters
     ----------
@@ -26,8 +27,11 @@ class Feeder(wiring.Component):
 
     Members
     -------
-    feed, word : In(stream.Signature(FeedPass(config))), In(stream.Signature(unsigned(word_width)))
-        Passes, and their rows.
+    feed : In(stream.Signature(FeedPass(config)))
+    word : In(stream.Signature(ActivationWord(config)))
+        Passes, and their words.
+    accumulating : In(1)
+        A word is in the array or the accumulators; from the cycle after ``valid`` on.
     weights_full : In(1)
         The shadow block holds the weights of the next pass.
     announced : In(1)
@@ -36,7 +40,7 @@ class Feeder(wiring.Component):
         Pulse: the accumulators of the oldest tile that is not silent have been read.
     halt : In(1)
         Let nothing in.
-    valid, swap, a_signed, zero_point : Out
+    valid, swap, zero, kind, terms, a_signed, zero_point : Out
         To ``DotArray``, with the word at the head of ``word``.
     tag : Out(RowTag(config))
         To ``Accumulator``.
@@ -47,7 +51,8 @@ class Feeder(wiring.Component):
 
     Timing
     ------
-    Latency: 0 from ``word`` to ``valid``. Throughput: one row per cycle, also from pass to pass.
+    Latency: 0 from ``word`` to ``valid``.
+    Throughput: one word per cycle, also from row to row and from pass to pass.
     Backpressure: full.
     Combinational paths: ``feed``, ``word``, ``weights_full``, ``halt`` to all outputs.
     Reset: both memories free, no tile announced.
@@ -57,9 +62,12 @@ class Feeder(wiring.Component):
         self._config = config
         super().__init__({
             "feed": In(stream.Signature(FeedPass(config))),
-            "word": In(stream.Signature(unsigned(config.word_width))),
+            "word": In(stream.Signature(ActivationWord(config))),
+            "accumulating": In(1),
             "weights_full": In(1), "announced": In(1), "released": In(1), "halt": In(1),
-            "valid": Out(1), "swap": Out(1), "a_signed": Out(1), "zero_point": Out(signed(9)),
+            "valid": Out(1), "swap": Out(1), "zero": Out(1), "kind": Out(Kind),
+            "terms": Out(range(config.lanes + 1)), "a_signed": Out(1),
+            "zero_point": Out(signed(9)),
             "tag": Out(RowTag(config)),
             "lacks_word": Out(1), "lacks_weights": Out(1), "lacks_memory": Out(1),
             "draining": Out(1),
@@ -69,19 +77,27 @@ class Feeder(wiring.Component):
         m = Module()
         config, feed = self._config, self.feed.p
 
-        inside = Signal()               # a row of this pass has entered
-        rows_left = Signal(range(config.acc_rows + 1), reset_less=True)
-        address = Signal(range(config.acc_rows), reset_less=True)
-        gap = Signal(range(Accumulator.MIN_DISTANCE))
+        inside = Signal()               # a word of this pass has entered
+        kept_rows, kept_columns = (Signal.like(feed.rows, name=name, reset_less=True)
+                                   for name in ("kept_rows", "kept_columns"))    # left
+        kept_address, kept_start = (Signal(range(config.acc_rows), name=name, reset_less=True)
+                                    for name in ("kept_address", "kept_start"))
+        distance = Accumulator.min_distance(config)
+        gap = Signal(range(distance))
+        kind = Signal(Kind, reset_less=True)        # of the pass before
         tiles = Signal(range(8))        # announced and not begun
         taken = Signal(2)               # memories in use by tiles that are not silent
         oldest = Signal()               # memory that is released next
         whole = Signal(range(3))        # tiles entered and not released
 
-        ends, row = Signal(), Signal.like(rows_left)
+        ends, row_ends = Signal(), Signal()
+        rows, columns = (Signal.like(feed.rows, name=name) for name in ("rows", "columns"))
+        start, next_row = Signal.like(kept_start), Signal.like(kept_start)      # of accumulators
+        calm = Signal()
         weights_ok, memory_ok = Signal(), Signal()
         m.d.comb += [
-            weights_ok.eq(inside | (self.weights_full & (gap == 0))),
+            calm.eq(~self.accumulating | (~feed.apart & (feed.kind == kind))),
+            weights_ok.eq(inside | (self.weights_full & (gap == 0) & calm)),
             memory_ok.eq(inside | ~feed.tile_first
                          | ((tiles != 0) & ~taken.bit_select(feed.bank, 1))),
             self.valid.eq(self.feed.valid & self.word.valid & weights_ok & memory_ok & ~self.halt),
@@ -89,11 +105,16 @@ class Feeder(wiring.Component):
             self.lacks_weights.eq(self.feed.valid & self.word.valid & ~weights_ok),
             self.lacks_memory.eq(self.feed.valid & self.word.valid & weights_ok & ~memory_ok),
             self.swap.eq(self.valid & ~inside),
+            self.zero.eq(self.word.p.zero), self.kind.eq(feed.kind), self.terms.eq(feed.terms),
             self.a_signed.eq(feed.a_signed),
             self.zero_point.eq(feed.zero_point),
-            row.eq(feed.rows),
-            self.tag.address.eq(feed.accumulator),
-            ends.eq(row == 1),
+            rows.eq(Mux(inside, kept_rows, feed.rows)),
+            columns.eq(Mux(inside, kept_columns, feed.columns)),
+            self.tag.address.eq(Mux(inside, kept_address, feed.accumulator)),
+            start.eq(Mux(inside, kept_start, feed.accumulator)),
+            next_row.eq(start + feed.acc_pitch),
+            row_ends.eq(columns == 1), ends.eq(row_ends & (rows == 1)),
+            self.tag.kind.eq(feed.kind),
             self.tag.bank.eq(feed.bank),
             self.tag.overwrite.eq(feed.overwrite),
             self.tag.last.eq(ends & feed.tile_last),
@@ -101,18 +122,19 @@ class Feeder(wiring.Component):
             self.feed.ready.eq(self.valid & ends),
             self.draining.eq(whole != 0),
         ]
-        with m.If(inside):
-            m.d.comb += [row.eq(rows_left), self.tag.address.eq(address)]
-
         begins, complete = Signal(), Signal()
         m.d.comb += [begins.eq(self.swap & feed.tile_first),
                      complete.eq(self.valid & self.tag.last & ~feed.silent)]
         with m.If(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(self.swap):
-            m.d.sync += gap.eq(Accumulator.MIN_DISTANCE - 1)
+            m.d.sync += [gap.eq(distance - 1), kind.eq(feed.kind)]
         with m.If(self.valid):
-            m.d.sync += [inside.eq(~ends), rows_left.eq(row - 1), address.eq(self.tag.address + 1)]
+            m.d.sync += [inside.eq(~ends), kept_rows.eq(rows), kept_columns.eq(columns - 1),
+                         kept_address.eq(self.tag.address + 1), kept_start.eq(start)]
+            with m.If(row_ends):
+                m.d.sync += [kept_rows.eq(rows - 1), kept_columns.eq(feed.columns),
+                             kept_address.eq(next_row), kept_start.eq(next_row)]
         m.d.sync += [tiles.eq(tiles + self.announced - begins),
                      whole.eq(whole + complete - self.released)]
         with m.If(self.released):

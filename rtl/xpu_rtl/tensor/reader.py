@@ -1,6 +1,6 @@
 """Read requests with room for their responses."""
 
-from amaranth import Module, Signal, unsigned
+from amaranth import Cat, Module, Signal, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -8,6 +8,7 @@ from ..common.fifo import StreamFifo
 from ..common.interfaces import connect_stream
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
+from .types import ActivationWord
 
 __all__ = ["WordReader"]
 
@@ -24,9 +25,10 @@ class WordReader(wiring.Component):
     -------
     ready : Out(1)
         A word can be asked for.
-    ask, address, last : In(1), In(sm_addr_width), In(1)
-        Ask for a word; only if ``ready``. ``last`` marks the last word of a command.
-    o : Out(stream.Signature(unsigned(word_width)))
+    ask, address, last, zero : In(1), In(sm_addr_width), In(1), In(1)
+        Ask for a word; only if ``ready``. ``last`` marks the last word of a command; ``zero`` comes
+        back with the word.
+    o : Out(stream.Signature(ActivationWord(config)))
         Words, in order.
     got_last : Out(1)
         Pulse: the response of a ``last`` word arrives.
@@ -50,7 +52,7 @@ class WordReader(wiring.Component):
         self._config = config
         super().__init__({
             "ready": Out(1), "ask": In(1), "address": In(config.sm_addr_width), "last": In(1),
-            "o": Out(stream.Signature(unsigned(config.word_width))),
+            "zero": In(1), "o": Out(stream.Signature(ActivationWord(config))),
             "got_last": Out(1), "held_back": Out(1), "port": Out(ScratchpadPort(config)),
         })
 
@@ -73,14 +75,15 @@ class WordReader(wiring.Component):
         with m.If(self.ask):
             m.d.sync += address.eq(self.address)
 
-        m.submodules.words = words = StreamFifo(unsigned(config.word_width), self.DEPTH)
-        m.d.comb += [words.i.valid.eq(port.rsp.valid), words.i.payload.eq(port.rsp.payload)]
+        m.submodules.words = words = StreamFifo(ActivationWord(config), self.DEPTH)
         connect_stream(m, words.o, wiring.flipped(self.o))
 
-        m.submodules.marks = marks = StreamFifo(unsigned(1), self.DEPTH)
+        m.submodules.marks = marks = StreamFifo(unsigned(2), self.DEPTH)
         m.d.comb += [
-            marks.i.valid.eq(self.ask), marks.i.payload.eq(self.last),
+            marks.i.valid.eq(self.ask), marks.i.payload.eq(Cat(self.last, self.zero)),
             marks.o.ready.eq(port.rsp.valid),
-            self.got_last.eq(port.rsp.valid & marks.o.payload),
+            words.i.valid.eq(port.rsp.valid), words.i.p.data.eq(port.rsp.payload),
+            words.i.p.zero.eq(marks.o.payload[1]),
+            self.got_last.eq(port.rsp.valid & marks.o.payload[0]),
         ]
         return m

@@ -1,53 +1,53 @@
-"""How far a row tile is from the next, without a multiplier."""
+"""How far a tile is from the next, without a multiplier."""
 
 from amaranth import Cat, Module, Signal, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..params import XpuConfig
-from .types import advance, wide_address
-
-__all__ = ["RowSteps"]
+__all__ = ["Steps"]
 
 
-class RowSteps(wiring.Component):
-    """Multiply two pitches by the rows of a tile, one bit of the rows per cycle.
+class Steps(wiring.Component):
+    """Multiply two numbers by a count, one bit of the count per cycle.
 
-    ``a_step = rows * a_pitch``, ``out_step = rows * out_pitch``, as wide addresses (the guard bit
-    is set if the product is too large).
+    ``product[n] = count * factor[n]`` modulo 2**width; with ``guarded``, the top bit of factors and
+    products is a guard bit, which is set if the product is too large or the factor's is set.
 
     Parameters
     ----------
-    config : XpuConfig
-        Widths.
+    width : int
+        Bits of factors and products.
+    most : int
+        Largest count.
+    guarded : bool
+        As above.
 
     Members
     -------
     start : In(1)
-        Begin, with ``rows`` and the pitches of this cycle.
-    rows : In(range(acc_rows + 1))
-        Rows of a tile.
-    a_pitch, out_pitch : In(wide_address(config))
-        Words from row to row.
+        Begin, with ``count`` and ``factor`` of this cycle.
+    count : In(range(most + 1))
+        Multiplier.
+    factor : In(width).array(2)
+        Multiplicands.
     ready : Out(1)
-        The steps belong to the last ``start``.
-    a_step, out_step : Out(wide_address(config))
+        The products belong to the last ``start``.
+    product : Out(width).array(2)
         Products.
 
     Timing
     ------
-    Latency: at most ``latency`` cycles from ``start`` to ``ready``, fewer for small ``rows``.
+    Latency: at most ``latency`` cycles from ``start`` to ``ready``, fewer for small counts.
     Throughput: one pair at a time; a ``start`` abandons the one before.
     Backpressure: none. Combinational paths: none.
-    Reset: ``ready`` is high, steps are undefined.
+    Reset: ``ready`` is high, products are undefined.
     """
 
-    def __init__(self, config: XpuConfig):
-        self._bits = config.acc_rows.bit_length()
-        shape = wide_address(config)
+    def __init__(self, width, most, *, guarded):
+        self._width, self._bits, self._guarded = width, most.bit_length(), guarded
         super().__init__({
-            "start": In(1), "rows": In(unsigned(self._bits)), "a_pitch": In(shape),
-            "out_pitch": In(shape), "ready": Out(1), "a_step": Out(shape), "out_step": Out(shape),
+            "start": In(1), "count": In(unsigned(self._bits)), "factor": In(width).array(2),
+            "ready": Out(1), "product": Out(width).array(2),
         })
 
     @property
@@ -56,22 +56,33 @@ class RowSteps(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        rows = Signal(self._bits)
-        m.d.comb += self.ready.eq(rows == 0)
+        top = self._width - 1
+        left = Signal(self._bits)
+        m.d.comb += self.ready.eq(left == 0)
+        m.d.sync += left.eq(left >> 1)
         with m.If(self.start):
-            m.d.sync += rows.eq(self.rows)
-        with m.Else():
-            m.d.sync += rows.eq(rows >> 1)
-        for name, pitch, port in (("a", self.a_pitch, self.a_step),
-                                  ("out", self.out_pitch, self.out_step)):
-            power = Signal.like(pitch, name=f"{name}_power", reset_less=True)
-            step = Signal.like(pitch, name=f"{name}_product", reset_less=True)
-            total = advance(m, f"{name}_next", step, power)
-            m.d.comb += port.eq(step)
+            m.d.sync += left.eq(self.count)
+        for n in range(2):
+            power = Signal(self._width, name=f"power_{n}", reset_less=True)
+            product = Signal(self._width, name=f"product_{n}", reset_less=True)
+            total, doubled = (Signal(self._width + 1, name=f"{name}_{n}")
+                              for name in ("total", "doubled"))
+            m.d.comb += self.product[n].eq(product)
+            if self._guarded:
+                low = slice(0, top)
+                m.d.comb += [
+                    total.eq(product[low] + power[low]),
+                    doubled.eq(Cat(0, power[low][:-1], power[top - 1:].any())),
+                ]
+                over = total[top] | product[top] | power[top]
+                added = Cat(total[low], over)
+            else:
+                m.d.comb += [total.eq(product + power), doubled.eq(power << 1)]
+                added = total
             with m.If(self.start):
-                m.d.sync += [power.eq(pitch), step.eq(0)]
+                m.d.sync += [power.eq(self.factor[n]), product.eq(0)]
             with m.Elif(~self.ready):
-                m.d.sync += power.eq(Cat(0, power[:-2], power[-2:].any()))
-                with m.If(rows[0]):
-                    m.d.sync += step.eq(total)
+                m.d.sync += power.eq(doubled)
+                with m.If(left[0]):
+                    m.d.sync += product.eq(added)
         return m

@@ -10,7 +10,7 @@ from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
 from .array import OPERAND_WIDTH
 from .reader import WordReader
-from .types import SEQUENCE_WIDTH, FillPass, WeightPass, advance, retreat, wide_address
+from .types import SEQUENCE_WIDTH, FillPass, Kind, WeightPass, advance, retreat, wide_address
 
 __all__ = ["WeightLoader"]
 
@@ -19,9 +19,9 @@ class WeightLoader(wiring.Component):
     """Fill the shadow block of the array with the weights of one pass after the other.
 
     For every pass: read its word of zero points if it has one, and keep it for the later passes of
-    its block; read its k rows, subtract the zero point of each column, and load them. Reads run
-    ahead of the loads. An access beyond the scratchpad or the ring's window stops the reads until
-    reset.
+    its block; read the words of its k rows and load them, 8-bit weights less the zero point of
+    their column, 16-bit ones as bytes. Reads run ahead of the loads. An access beyond the
+    scratchpad or the ring's window stops the reads until reset.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class WeightLoader(wiring.Component):
     Latency: 2 cycles from ``i`` to the first request (``REQUEST_LATENCY``), 1 more if that is for
     zero points; 3 cycles from the last
     response to ``full`` (``FULL_LATENCY``) if the shadow block is free.
-    Throughput: one word per cycle; a pass of L rows every L cycles.
+    Throughput: one word per cycle; a pass of L words every L cycles.
     Backpressure: full.
     Combinational paths: ``swap`` to ``load``; ``port.req.ready`` and ``halt`` into state only.
     Reset: empty, shadow block free.
@@ -111,14 +111,27 @@ class WeightLoader(wiring.Component):
         wants_zero_point, last_row, beyond = Signal(), Signal(), Signal()
         address = Signal(wide_address(config))
         base = Signal(wide_address(config))
-        next_address = advance(m, "next_address", base, head.pitch)
-        next_room = retreat(m, "next_room", room, head.pitch)
+        # The second word of a 16-bit row follows the first; a row begins at its `row_start`.
+        half, row_start, row_start_room = Signal(), Signal.like(base), Signal.like(room)
+        kept_start = Signal.like(base, reset_less=True)
+        kept_room = Signal.like(room, reset_less=True)
+        to_half = Signal()
+        step = Signal.like(head.pitch)
+        m.d.comb += [
+            half.eq((head.fill.kind != Kind.INT8) & row[0]),
+            to_half.eq((head.fill.kind != Kind.INT8) & ~row[0]),
+            row_start.eq(Mux(half, kept_start, base)),
+            row_start_room.eq(Mux(half, kept_room, room)),
+            step.eq(Mux(to_half, 1, head.pitch)),
+        ]
+        next_address = advance(m, "next_address", row_start, step)
+        next_room = retreat(m, "next_room", row_start_room, step)
         zero_point_room = retreat(m, "zero_point_room", self.last_word, head.zero_point_address)
         m.d.sync += [zero_point_looked.eq(passes.o.valid & wants_zero_point),
                      zero_point_beyond.eq(zero_point_room[sm_bits])]
         m.d.comb += [
             wants_zero_point.eq(head.fill.zero_point_read & ~zero_point_asked),
-            last_row.eq(row + 1 == head.fill.rows),
+            last_row.eq(row + 1 == head.fill.words),
             base.eq(Mux(row == 0, head.address, row_address)),
             address.eq(Mux(wants_zero_point, head.zero_point_address, base)),
             room.eq(Mux(row == 0, passes.o.p.room, row_room)),
@@ -140,13 +153,14 @@ class WeightLoader(wiring.Component):
             with m.If(wants_zero_point):
                 m.d.sync += zero_point_asked.eq(1)
             with m.Else():
-                m.d.sync += [row.eq(row + 1), row_address.eq(next_address), row_room.eq(next_room)]
+                m.d.sync += [row.eq(row + 1), row_address.eq(next_address), row_room.eq(next_room),
+                             kept_start.eq(base), kept_room.eq(room)]
                 with m.If(last_row):
                     m.d.comb += passes.o.ready.eq(1)
                     m.d.sync += [row.eq(0), begun.eq(0), zero_point_asked.eq(0)]
 
         # Loads: words become zero points or operands.
-        fill, word = fills.o.payload, reader.o.payload
+        fill, word = fills.o.payload, reader.o.p.data
         filled = Signal(range(config.lanes))
         zero_point_held = Signal()
         stores, loads = Signal(), Signal()
@@ -159,7 +173,7 @@ class WeightLoader(wiring.Component):
             reader.o.ready.eq(stores | loads),
             self.load.eq(loads),
             self.load_row.eq(filled),
-            self.load_last.eq(filled + 1 == fill.rows),
+            self.load_last.eq(filled + 1 == fill.words),
             fills.o.ready.eq(loads & self.load_last),
             self.busy.eq(passes.o.valid | fills.o.valid),
         ]
@@ -191,6 +205,7 @@ class WeightLoader(wiring.Component):
                 zero_point.eq(Mux(fill.zero_point_vector, operand(zero_points[byte]),
                                   fill.zero_point)),
                 # Exact: both are of B's type, so the difference has 9 bits.
-                self.load_data[n].eq(operand(word[byte]) - zero_point),
+                self.load_data[n].eq(Mux(fill.kind == Kind.INT8,
+                                         operand(word[byte]) - zero_point, word[byte])),
             ]
         return m

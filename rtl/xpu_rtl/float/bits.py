@@ -1,0 +1,64 @@
+"""Combinational helpers: every one adds named signals to a module and returns one."""
+
+from amaranth import Cat, Const, Mux, Signal
+
+__all__ = ["INFINITY", "NAN", "NEGATIVE_ZERO", "maximum", "named", "normalise", "round_even",
+           "shift_right"]
+
+NAN = 0x7FC0_0000               #: the only NaN that is ever produced
+INFINITY = 0x7F80_0000
+NEGATIVE_ZERO = 0x8000_0000     #: what leaves every other number as it is when added to it
+
+
+def named(m, name, shape, value):
+    """Named signal of a value."""
+    target = Signal(shape, name=name)
+    m.d.comb += target.eq(value)
+    return target
+
+
+def maximum(m, name, values):
+    """Largest of unsigned values, in a balanced tree."""
+    level = 0
+    while len(values) > 1:
+        pairs = []
+        for n in range(0, len(values) - 1, 2):
+            a, b = values[n:n + 2]
+            pairs.append(named(m, f"{name}_{level}_{n}", max(len(a), len(b)), Mux(a > b, a, b)))
+        values = [*pairs, *values[len(values) & ~1:]]
+        level += 1
+    return values[0]
+
+
+def normalise(m, name, value):
+    """Return ``(count, shifted)``: leading zeros, and the value without them, as wide.
+
+    For a value of zero, ``count`` is the largest number of its width.
+    """
+    bits, counts, step = len(value), [], 1
+    while step * 2 < bits:
+        step *= 2
+    while step:
+        empty = named(m, f"{name}_empty_{step}", 1, ~value[bits - step:].any())
+        value = named(m, f"{name}_shifted_{step}", bits,
+                      Mux(empty, Cat(Const(0, step), value[:bits - step]), value))
+        counts.append(empty)
+        step //= 2
+    return Cat(reversed(counts)), value
+
+
+def shift_right(m, name, value, amount):
+    """Return ``value >> amount``, with what is lost ORed into the lowest bit.
+
+    An amount that leaves nothing must still leave that bit: the caller limits it to len(value).
+    """
+    bits = len(value)
+    lost = named(m, f"{name}_lost", 1, (value & ((1 << amount) - 1)[:bits]).any())
+    return named(m, f"{name}_sticky", bits, (value >> amount) | lost)
+
+
+def round_even(m, name, value, drop):
+    """Drop the ``drop`` low bits of a value, rounding to nearest, ties to even: one bit wider."""
+    kept = value[drop:]
+    up = value[drop - 1] & (value[:drop - 1].any() | value[drop])
+    return named(m, name, len(kept) + 1, kept + up)
