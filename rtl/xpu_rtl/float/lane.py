@@ -10,7 +10,7 @@ from amaranth import Cat, Const, Mux, Signal, signed, unsigned
 from .bits import INFINITY, NAN, named, normalise, round_even, shift_right
 
 __all__ = ["ADD_STAGES", "INTEGER_STAGES", "MULTIPLY_STAGES", "PACK_STAGES", "Lane", "add",
-           "from_integer", "multiply", "pack"]
+           "from_integer", "multiply", "normalised", "pack"]
 
 PACK_STAGES = 2
 ADD_STAGES = 4 + PACK_STAGES
@@ -96,8 +96,9 @@ def pack(lane, stage, name, *, sign, zero_sign, field, significand, nan, infinit
         nan, NAN, Cat(bits, Mux(bits.any(), sign, zero_sign))))
 
 
-def _normalised(lane, stage, name, magnitude, top):
-    """One stage: ``(field, significand)`` of a magnitude whose top bit has the field ``top``."""
+def normalised(lane, stage, name, magnitude, top):
+    """One stage, ``stage`` itself: ``(field, significand)`` for ``pack`` of a magnitude whose top
+    bit has the field ``top``."""
     zeros, shifted = normalise(lane.m, lane.name(f"{name}_normal"), magnitude)
     field = lane.register(stage, f"{name}_top", _FIELD, top - zeros)
     if len(shifted) > _KEPT:
@@ -133,7 +134,7 @@ def add(lane, stage, name, a, b):
     state, field, _ = _keep(lane, stage + 3, name, state, field, subtracts)
     # 4: normalise.
     state, top, _ = _keep(lane, stage + 4, name, state, field, subtracts, only_state=True)
-    top, significand = _normalised(lane, stage + 4, name, total, field + 1)
+    top, significand = normalised(lane, stage + 4, name, total, field + 1)
     return pack(lane, stage + 4, name, field=top, significand=significand, **state)
 
 
@@ -159,7 +160,7 @@ def multiply(lane, stage, name, a, b):
     field = lane.register(stage + 2, f"{name}_sum", 9, field)
     for later in (1, 2, 3):
         state, _, _ = _keep(lane, stage + later, name, state, None, None, only_state=True)
-    top, significand = _normalised(lane, stage + 3, name, product, field - 126)
+    top, significand = normalised(lane, stage + 3, name, product, field - 126)
     return pack(lane, stage + 3, name, field=top, significand=significand, **state)
 
 
@@ -174,5 +175,5 @@ def from_integer(lane, stage, name, sign, magnitude, exponent=0, nan=0, infinite
     exponent = lane.register(stage + 1, f"{name}_exponent", signed(7), exponent)
     for later in (1, 2):
         state, _, _ = _keep(lane, stage + later, name, state, None, None, only_state=True)
-    top, significand = _normalised(lane, stage + 2, name, kept, exponent + (127 + size - 1))
+    top, significand = normalised(lane, stage + 2, name, kept, exponent + (127 + size - 1))
     return pack(lane, stage + 2, name, field=top, significand=significand, **state)

@@ -4,41 +4,50 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..float.add import FloatAdd
 from ..params import XpuConfig
+from ..prims.clock_gate import add_gated
 from ..prims.sram import Sram1R1W
-from .array import DotArray, sum_width
-from .types import AccumulatorPort, RowTag
+from .array import DotArray, sum_names, sum_width, wide_sum_width
+from .types import AccumulatorPort, Kind, RowTag
 
 __all__ = ["Accumulator"]
 
+_LOW = 32       #: bits of a lane in the low memory: INT8 and floating-point sums whole
+
 
 class Accumulator(wiring.Component):
-    """Add rows of sums to one of two accumulator memories, while the other is read out.
+    """Add words of sums to one of two accumulator memories, while the other is read out.
 
-    ``memory[bank][address][n] = (0 if overwrite else memory[bank][address][n]) + sums[n]`` modulo
-    2**acc_width.
+    ``memory[bank][address][n] = (0 if overwrite else memory[bank][address][n]) + sums[n]``: INT8
+    modulo 2**32, INT16 modulo 2**48, FP16 and BF16 in FP32 (``FloatAdd``). The upper 16 bits of the
+    lanes are a memory of their own, which only INT16 touches.
 
     Parameters
     ----------
     config : XpuConfig
-        Size of the memories.
+        Size of the memories, and which kinds there are.
 
     Members
     -------
     valid, tag : In(1), In(RowTag(config))
-        A row enters the array in this cycle, and where its sums go. The same row of a memory must
-        not enter again within the ``MIN_DISTANCE - 1`` cycles that follow.
-    sums : In(signed(sum_width)).array(lanes)
-        Sums of the row that entered ``DotArray.LATENCY`` cycles ago.
+        A word enters the array in this cycle, and where its sums go. The same row of a memory must
+        not enter again within the ``min_distance - 1`` cycles that follow, nor a word of another
+        kind while ``busy``.
+    sums, wide_sums, floats : In.array(lanes)
+        As ``DotArray`` delivers them.
     computed : Out(1)
         The ``last`` row of a tile is written in this cycle; the tile can be read from the next on.
+    busy : Out(1)
+        A word is inside: from the cycle after ``valid`` until that of its write.
     port : In(AccumulatorPort(config))
         Read port for the epilogue. Must not name the memory whose sums are being computed. ``data``
         holds until the cycle after the next ``en``.
 
     Timing
     ------
-    Latency: ``LATENCY`` = 5 cycles from ``valid`` to the write (``computed``).
+    Latency: from ``valid`` to the write (``computed``) ``LATENCY`` = 5 cycles for integers,
+    ``FLOAT_LATENCY`` for the others.
     Throughput: one row per cycle, and one row read out per cycle.
     Backpressure: none.
     Combinational paths: ``port`` into the memories only.
@@ -46,70 +55,153 @@ class Accumulator(wiring.Component):
     """
 
     LATENCY = DotArray.LATENCY + 1
-    MIN_DISTANCE = 4
+    FLOAT_LATENCY = DotArray.FLOAT_LATENCY + FloatAdd.LATENCY
 
     def __init__(self, config: XpuConfig):
         self._config = config
+        shapes = {"sums": signed(sum_width(config)), "wide_sums": signed(wide_sum_width(config)),
+                  "floats": 32}
         super().__init__({
             "valid": In(1), "tag": In(RowTag(config)),
-            "sums": In(signed(sum_width(config))).array(config.lanes),
-            "computed": Out(1),
+            **{name: In(shapes[name]).array(config.lanes) for name in sum_names(config)},
+            "computed": Out(1), "busy": Out(1),
             "port": In(AccumulatorPort(config)),
         })
+
+    @staticmethod
+    def min_distance(config):
+        """Smallest number of cycles between two words with the same address."""
+        # The old row is read two cycles before it is added, and can be read after its write.
+        return FloatAdd.LATENCY + 3 if config.has_float else 4
 
     def elaborate(self, platform):
         m = Module()
         config = self._config
-        lanes, width = config.lanes, config.acc_width
-        rows = range(lanes)
+        lanes = config.lanes
 
-        # Tags travel beside the array: stage 2 reads the old row, stage 5 writes the new one.
-        valid, tag = [self.valid], [self.tag]
-        for stage in range(1, self.LATENCY + 1):
-            valid.append(Signal(name=f"s{stage}_valid"))
-            tag.append(Signal(RowTag(config), name=f"s{stage}_tag", reset_less=True))
-            m.d.sync += valid[stage].eq(valid[stage - 1])
-            with m.If(valid[stage - 1]):
-                m.d.sync += tag[stage].eq(tag[stage - 1])
+        # Tags travel beside the array, in a pipe for integers and one for the others.
+        kinds = self.tag.kind
+        floating = Signal()
+        m.d.comb += floating.eq((kinds == Kind.FP16) | (kinds == Kind.BF16))
+        pipes = {}
+        if config.has_int8 or config.has_int16:
+            pipes["int"] = self._pipe(m, "int", self.valid & ~floating, self.LATENCY)
+        if config.has_float:
+            pipes["float"] = self._pipe(m, "float", self.valid & floating, self.FLOAT_LATENCY)
+        m.d.comb += self.busy.eq(Cat(valid[1:] for valid, _ in pipes.values()).any())
 
-        read = Signal()
-        m.d.comb += read.eq(valid[2] & ~tag[2].overwrite)
-        new = [Signal(width, name=f"s5_new_{n}", reset_less=True) for n in rows]
-        data = []
-        for bank in range(2):
-            m.submodules[f"memory_{bank}"] = memory = Sram1R1W(
-                depth=config.acc_rows, width=width * lanes)
-            mine = Signal(name=f"read_{bank}")
-            m.d.comb += [
-                mine.eq(read & (tag[2].bank == bank)),
-                memory.r_en.eq(mine | (self.port.en & (self.port.bank == bank))),
-                memory.r_addr.eq(Mux(mine, tag[2].address, self.port.addr)),
-                memory.w_en.eq(valid[5] & (tag[5].bank == bank)),
-                memory.w_addr.eq(tag[5].address),
-                memory.w_data.eq(Cat(new)),
-            ]
-            data.append(memory.r_data)
+        # One pipe is used at a time. It reads the old row two cycles before the addition.
+        read, read_tag, write = Signal(), Signal(RowTag(config)), Signal()
+        write_tag, wide_read = Signal(RowTag(config)), Signal()
+        adds = {"int": self.LATENCY - 1, "float": self.FLOAT_LATENCY - FloatAdd.LATENCY}
+        for name, (valid, tag) in pipes.items():
+            with m.If(valid[adds[name] - 2]):
+                m.d.comb += [read_tag.eq(tag[adds[name] - 2]), read.eq(~read_tag.overwrite)]
+            with m.If(valid[-1]):
+                m.d.comb += [write.eq(1), write_tag.eq(tag[-1])]
+        m.d.comb += [wide_read.eq(read & (read_tag.kind == Kind.INT16)),
+                     self.computed.eq(write & write_tag.last)]
 
-        # Stage 4: the old row, beside the sums. Stage 5: the new row.
-        for n in rows:
-            lane = slice(n * width, (n + 1) * width)
-            old = Signal(width, name=f"s4_old_{n}", reset_less=True)
-            with m.If(valid[3]):
-                m.d.sync += old.eq(Mux(tag[3].overwrite, 0,
-                                       Mux(tag[3].bank, data[1][lane], data[0][lane])))
-            with m.If(valid[4]):
-                m.d.sync += new[n].eq(old + self.sums[n])   # modulo 2**acc_width, as specified
-        m.d.comb += self.computed.eq(valid[5] & tag[5].last)
-
-        # The row read out is kept: its memory may be computing again before the next is asked for.
-        fresh = Signal()
-        port_bank = Signal(reset_less=True)
-        kept = Signal(width * lanes, reset_less=True)
-        m.d.sync += fresh.eq(self.port.en)
+        new = [Signal(config.acc_width, name=f"new_{n}") for n in range(lanes)]
+        parts = [(0, _LOW, read, write, self.port.en)]
+        if config.acc_width > _LOW:
+            parts.append((_LOW, config.acc_width, wide_read,
+                          write & (write_tag.kind == Kind.INT16), self.port.en & self.port.wide))
+        old = [[] for _ in range(lanes)]    # by lane: the row read last, low part first
+        port_old = [[] for _ in range(lanes)]
+        old_bank, port_bank = Signal(reset_less=True), Signal(reset_less=True)
+        with m.If(read):
+            m.d.sync += old_bank.eq(read_tag.bank)
         with m.If(self.port.en):
             m.d.sync += port_bank.eq(self.port.bank)
-        m.d.comb += self.port.data.eq(kept)
-        with m.If(fresh):
-            m.d.comb += self.port.data.eq(Mux(port_bank, data[1], data[0]))
-            m.d.sync += kept.eq(self.port.data)
+        for low, high, reads, writes, port_reads in parts:
+            bits, data = high - low, []
+            for bank in range(2):
+                memory = Sram1R1W(depth=config.acc_rows, width=bits * lanes)
+                m.submodules[f"memory_{bank}" + "_high" * (low > 0)] = memory
+                mine = Signal(name=f"read_{bank}_{low}")
+                m.d.comb += [
+                    mine.eq(reads & (read_tag.bank == bank)),
+                    memory.r_en.eq(mine | (port_reads & (self.port.bank == bank))),
+                    memory.r_addr.eq(Mux(mine, read_tag.address, self.port.addr)),
+                    memory.w_en.eq(writes & (write_tag.bank == bank)),
+                    memory.w_addr.eq(write_tag.address),
+                    memory.w_data.eq(Cat(value[low:high] for value in new)),
+                ]
+                data.append(memory.r_data)
+            for n in range(lanes):
+                lane = slice(n * bits, (n + 1) * bits)
+                old[n].append(Mux(old_bank, data[1][lane], data[0][lane]))
+                port_old[n].append(Mux(port_bank, data[1][lane], data[0][lane]))
+
+        results = {"int": self._integers, "float": self._floats}
+        for name, (valid, tag) in pipes.items():
+            values = results[name](m, platform, valid, tag, adds[name], old)
+            for n in range(lanes):
+                with m.If(valid[-1]):
+                    m.d.comb += new[n].eq(values[n])
+        self._read_out(m, port_old)
         return m
+
+    def _pipe(self, m, name, valid, stages):
+        """``(valid, tag)`` of a word by stage."""
+        valids, tags = [valid], [self.tag]
+        for stage in range(1, stages + 1):
+            valids.append(Signal(name=f"{name}{stage}_valid"))
+            tags.append(Signal(RowTag(self._config), name=f"{name}{stage}_tag", reset_less=True))
+            m.d.sync += valids[stage].eq(valids[stage - 1])
+            with m.If(valids[stage - 1]):
+                m.d.sync += tags[stage].eq(tags[stage - 1])
+        return valids, tags
+
+    def _integers(self, m, platform, valid, tag, stage, old):
+        """The old row, beside the sums; then the new one. Modulo the width, as specified."""
+        config, values = self._config, []
+        wide = tag[stage].kind == Kind.INT16
+        for n in range(config.lanes):
+            kept = Signal(config.acc_width, name=f"old_{n}", reset_less=True)
+            new = Signal(config.acc_width, name=f"sum_{n}", reset_less=True)
+            low, *high = old[n]
+            with m.If(valid[stage - 1]):
+                overwrite = tag[stage - 1].overwrite
+                m.d.sync += kept[:_LOW].eq(Mux(overwrite, 0, low))
+                if high:
+                    with m.If(tag[stage - 1].kind == Kind.INT16):
+                        m.d.sync += kept[_LOW:].eq(Mux(overwrite, 0, high[0]))
+            with m.If(valid[stage]):
+                if config.has_int16:
+                    with m.If(wide):
+                        m.d.sync += new.eq(kept + self.wide_sums[n])
+                if config.has_int8:
+                    with m.If(~wide):
+                        m.d.sync += new[:_LOW].eq(kept[:_LOW] + self.sums[n])
+            values.append(new)
+        return values
+
+    def _floats(self, m, platform, valid, tag, stage, old):
+        adder = FloatAdd(self._config.lanes)
+        kept = Signal(32 * self._config.lanes, reset_less=True)
+        with m.If(valid[stage - 1]):
+            m.d.sync += kept.eq(Mux(tag[stage - 1].overwrite, 0, Cat(low for low, *_ in old)))
+        m.d.comb += [adder.i.valid.eq(valid[stage]), adder.i.p.a.eq(kept),
+                     adder.i.p.b.eq(Cat(self.floats[n] for n in range(self._config.lanes)))]
+        add_gated(m, platform, "adder", adder, awake=valid[stage - 1] | valid[stage] | adder.busy)
+        return [adder.o.p[n] for n in range(self._config.lanes)]
+
+    def _read_out(self, m, rows):
+        """The row read out is kept: its memory may be computing again before the next one."""
+        config, port = self._config, self.port
+        for part, (low, high) in enumerate(((0, _LOW), (_LOW, config.acc_width))):
+            if low == high:
+                continue
+            bits = high - low
+            row = Signal(bits * config.lanes, name=f"row_{low}")
+            kept = Signal(bits * config.lanes, name=f"kept_{low}", reset_less=True)
+            fresh = Signal(name=f"fresh_{low}")
+            m.d.sync += fresh.eq(port.en & port.wide if low else port.en)
+            m.d.comb += row.eq(kept)
+            with m.If(fresh):
+                m.d.comb += row.eq(Cat(lane[part] for lane in rows))
+                m.d.sync += kept.eq(row)
+            m.d.comb += [port.data[n * config.acc_width + low:n * config.acc_width + high].eq(
+                row[n * bits:(n + 1) * bits]) for n in range(config.lanes)]

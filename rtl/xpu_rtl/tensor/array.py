@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
+from ..prims.clock_gate import add_gated
 from .float_dot import FloatDot
 from .types import Kind
 
@@ -82,7 +83,7 @@ class DotArray(wiring.Component):
     """
 
     LATENCY = 4
-    FLOAT_LATENCY = 1 + FloatDot.LATENCY
+    FLOAT_LATENCY = FloatDot.LATENCY
 
     def __init__(self, config: XpuConfig):
         self._config, lanes = config, config.lanes
@@ -108,8 +109,10 @@ class DotArray(wiring.Component):
         # Weights: shadow block, written word by word, and the block in use.
         weight = [[register(OPERAND_WIDTH, f"weight_{k}_{n}") for n in range(lanes)]
                   for k in range(lanes)]
+        shadows = [[register(OPERAND_WIDTH, f"shadow_{k}_{n}") for n in range(lanes)]
+                   for k in range(lanes)]
         for k in range(lanes):
-            shadow = [register(OPERAND_WIDTH, f"shadow_{k}_{n}") for n in range(lanes)]
+            shadow = shadows[k]
             with m.If(self.valid & self.swap):
                 m.d.sync += [weight[k][n].eq(shadow[n]) for n in range(lanes)]
             with m.If(self.load & (self.load_row == k)):
@@ -136,28 +139,32 @@ class DotArray(wiring.Component):
         def wide_term(k):
             return Cat(s1_term[2 * k][:8], s1_term[2 * k + 1][:8])
 
-        def wide_weight(k, n):
+        def wide_weight(words, k, n):
             row, byte = 2 * k + n // half, 2 * (n % half)
-            return Cat(weight[row][byte][:8], weight[row][byte + 1][:8])
+            return Cat(words[row][byte][:8], words[row][byte + 1][:8])
 
         if config.has_int8:
             terms = [[s1_term[k] * weight[k][n] for k in range(lanes)] for n in range(lanes)]
             self._tree(m, "", s1_valid & (s1_kind == Kind.INT8), 2 * OPERAND_WIDTH, terms,
                        self.sums)
         if config.has_int16:
-            terms = [[wide_term(k).as_signed() * wide_weight(k, n).as_signed()
+            terms = [[wide_term(k).as_signed() * wide_weight(weight, k, n).as_signed()
                       for k in range(half)] for n in range(lanes)]
             self._tree(m, "wide_", s1_valid & (s1_kind == Kind.INT16), 32, terms, self.wide_sums)
         if config.has_float:
-            m.submodules.float_dot = dot = FloatDot(config)
-            bfloat = s1_kind == Kind.BF16
+            dot, floating, bfloat = FloatDot(config), Signal(), Signal()
             m.d.comb += [
-                dot.valid.eq(s1_valid & (bfloat | (s1_kind == Kind.FP16))), dot.bfloat.eq(bfloat),
-                *(dot.terms[k].eq(wide_term(k)) for k in range(half)),
-                *(dot.weights[k * lanes + n].eq(wide_weight(k, n))
+                bfloat.eq(self.kind == Kind.BF16),
+                floating.eq(self.valid & (bfloat | (self.kind == Kind.FP16))),
+                dot.valid.eq(floating), dot.bfloat.eq(bfloat), dot.swap.eq(self.swap),
+                dot.word.eq(Cat(Mux(counts[k], self.word[8 * k:8 * k + 8], 0)
+                                for k in range(lanes))),
+                dot.counts.eq(Cat(counts[2 * k] for k in range(half))),
+                *(dot.weights[k * lanes + n].eq(wide_weight(shadows, k, n))
                   for k in range(half) for n in range(lanes)),
                 *(self.floats[n].eq(dot.sums[n]) for n in range(lanes)),
             ]
+            add_gated(m, platform, "float_dot", dot, awake=floating | dot.busy)
         return m
 
     @staticmethod
