@@ -1,12 +1,8 @@
-"""Golden model of the tensor unit's arithmetic, in plain NumPy.
-
-The exact definitions, and what they are equal to, are in ``docs/numerics.md``. Nothing here knows
-how the hardware does it; the hardware's tests and the functional model compare against it.
-"""
+"""Integer sums, and their requantisation to 8 bits."""
 
 import numpy as np
 
-__all__ = ["gemm_int", "relu", "requantize", "wrap_int32"]
+__all__ = ["gemm_int", "gemm_int16", "relu", "requantize", "wrap_int32", "wrap_int48"]
 
 _OPERANDS = (np.dtype(np.int8), np.dtype(np.uint8))
 
@@ -14,6 +10,42 @@ _OPERANDS = (np.dtype(np.int8), np.dtype(np.uint8))
 def wrap_int32(values):
     """Return int64 ``values`` modulo 2**32, as int32."""
     return np.asarray(values, dtype=np.int64).astype(np.uint32).view(np.int32)
+
+
+def wrap_int48(values):
+    """Return int64 ``values`` modulo 2**48, as signed numbers of 48 bits."""
+    values = np.asarray(values, dtype=np.int64).view(np.uint64) << np.uint64(16)
+    return values.view(np.int64) >> np.int64(16)
+
+
+def gemm_int16(a, b):
+    """Return ``sum over k of a[m, k] * b[k, n]`` modulo 2**48.
+
+    Parameters
+    ----------
+    a, b : int16 arrays of [..., M, K] and [..., K, N]
+        Operands.
+
+    Returns
+    -------
+    int64 array of [..., M, N]
+
+    Notes
+    -----
+    Each operand is split into a signed high and an unsigned low byte; the four products are
+    exact in float64, as their terms are below 2**16 in magnitude.
+    """
+    a, b = np.asarray(a), np.asarray(b)
+    for name, operand in (("a", a), ("b", b)):
+        if operand.dtype != np.int16:
+            raise TypeError(f"{name} must be int16, not {operand.dtype}")
+    halves = [[(operand >> 8).astype(np.float64), (operand & 255).astype(np.float64)]
+              for operand in (a, b)]
+    total = 0
+    for i, left in enumerate(halves[0]):
+        for j, right in enumerate(halves[1]):
+            total = total + (np.matmul(left, right).astype(np.int64) << (16 - 8 * i - 8 * j))
+    return wrap_int48(total)
 
 
 def gemm_int(a, b, a_zero_point=0, b_zero_point=0, bias=None):
