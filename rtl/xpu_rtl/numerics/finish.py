@@ -71,10 +71,8 @@ def finish(sums, *, out_type, scale=1.0, bias=None, float_bias=None, residual=No
     """
     sums = np.asarray(sums)
     with np.errstate(all="ignore"):
-        if sums.dtype == np.float32:
-            value = sums
-        else:
-            value = _biased(sums, bias).astype(np.float32)
+        floating = sums.dtype == np.float32
+        value = sums if floating else _biased(sums, bias).astype(np.float32)
         value = canonical(value * np.asarray(scale, np.float32))
         if float_bias is not None:
             value = canonical(value + np.asarray(float_bias, np.float32))

@@ -1,4 +1,4 @@
-"""Prefetch of bias and scales for the epilogue."""
+"""Prefetch of bias, scales and tables for the epilogue."""
 
 from amaranth import Cat, Const, Module, Mux, Signal, unsigned
 from amaranth.lib import stream, wiring
@@ -11,21 +11,28 @@ from ..prims.sram import Sram1R1W
 from ..scratchpad.types import ScratchpadPort
 from .types import TileDescriptor, retreat
 
-__all__ = ["ParameterLoader"]
+__all__ = ["ParameterLoader", "table_words"]
 
 #: Scratchpad words of one parameter (4 bytes per channel) of a column block (one byte per channel
 #: and word).
 _WORDS = 4
 
 
-class ParameterLoader(wiring.Component):
-    """Hold tiles back until their bias and scales are in the parameter store.
+def table_words(config: XpuConfig):
+    """Scratchpad words of a table of 256 bytes."""
+    return 256 // config.word_bytes
 
-    The store has two halves. A tile that needs parameters the current half does not hold (``first``
-    or another ``column_tile``, and ``has_bias`` or ``scale_vector``) fills the other half: 4 words
-    per block of bias from ``bias_address`` if it has bias, then as many of scales from
-    ``scale_address`` if they are a vector. Loading starts when the tile before has gone on, so it
-    overlaps with that tile's drain. Other tiles, and silent ones, pass at once.
+
+class ParameterLoader(wiring.Component):
+    """Hold tiles back until their bias, scales and table are there.
+
+    The parameter store has two halves. A tile that needs parameters the current half does not hold
+    (``first`` or another ``column_tile``, and ``has_bias`` or ``scale_vector``) fills the other
+    half: 4 words per block of bias from ``bias_address`` if it has bias, then as many of scales
+    from ``scale_address`` if they are a vector. The ``first`` tile of a command with a table then
+    sends the table's words to a half of the table store, likewise the other one. Loading starts
+    when the tile before has gone on, so it overlaps with that tile's drain. Other tiles, and silent
+    ones, pass at once.
 
     Parameters
     ----------
@@ -38,8 +45,10 @@ class ParameterLoader(wiring.Component):
         Tiles to prepare; two are buffered.
     o : Out(stream.Signature(TileDescriptor(config)))
         The same tiles, with parameters.
-    half : Out(1)
-        Half of the store that belongs to ``o``; to be kept with the tile.
+    half, table_half : Out(1), Out(1)
+        Halves of the stores that belong to ``o``; to be kept with the tile.
+    table_en, table_half_written, table_row, table_data : Out(1), Out(1), Out, Out(word_width)
+        A word of a table, and where it goes.
     r_en, r_half, r_block, r_row : In
         Read port: row ``r_row`` of column block ``r_block``. A half may be read until the second
         tile after is taken from ``o``.
@@ -79,7 +88,9 @@ class ParameterLoader(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(TileDescriptor(config))),
             "o": Out(stream.Signature(TileDescriptor(config))),
-            "half": Out(1),
+            "half": Out(1), "table_half": Out(1), "table_en": Out(1),
+            "table_half_written": Out(1), "table_row": Out(range(table_words(config))),
+            "table_data": Out(config.word_width),
             "r_en": In(1), "r_half": In(1), "r_block": In(range(config.tile_blocks)),
             "r_row": In(range(self.block_rows)),
             "bias": Out(32 * self.row_lanes), "scale": Out(32 * self.row_lanes),
@@ -107,69 +118,100 @@ class ParameterLoader(wiring.Component):
             Cat(self.bias, self.scale).eq(store.r_data),
         ]
 
-        half, column = Signal(), Signal(16, reset_less=True)
-        last_word = Signal(range(config.tile_blocks * _WORDS))
-        m.d.comb += [
-            self.half.eq(half),
-            last_word.eq(Cat(Const(_WORDS - 1), (tile.blocks - 1)[:ceil_log2(config.tile_blocks)])),
-        ]
+        half, table_half, column = Signal(), Signal(), Signal(16, reset_less=True)
+        most = max(config.tile_blocks * _WORDS, table_words(config))
 
-        asked, ask_scale = Signal.like(last_word), Signal()
+        # What is loaded: up to three parts, one after the other. `asks` and `gets` are the part
+        # whose words are asked for, and the part whose words arrive.
+        wanted = Signal(3)      # bias, scale, table
+        asks, gets = Signal(3, reset_less=True), Signal(3, reset_less=True)     # one bit each
+        asked, got = Signal(range(most)), Signal(range(most))
         address = Signal(config.sm_addr_width + 1, reset_less=True)
         room = Signal.like(address, reset_less=True)
-        chosen, room_base, room_step = (Signal.like(address, name=name)
-                                        for name in ("chosen", "room_base", "room_step"))
+        parameter_last = Signal(range(most))
+        room_base, room_step, start = (Signal.like(address, name=name)
+                                       for name in ("room_base", "room_step", "start"))
         next_room = retreat(m, "next_room", room_base, room_step)
-        got, got_scale = Signal.like(last_word), Signal()
-        complete = Signal()
         row_bits = ceil_log2(row_words)
+        renews = Signal()
         m.d.comb += [
-            chosen.eq(Mux(tile.has_bias, tile.bias_address, tile.scale_address)),
+            self.half.eq(half), self.table_half.eq(table_half),
+            parameter_last.eq(Cat(Const(_WORDS - 1),
+                                  (tile.blocks - 1)[:ceil_log2(config.tile_blocks)])),
+            renews.eq(tile.first | (tile.column_tile != column)),
+            wanted.eq(Cat(tile.has_bias & renews, tile.scale_vector & renews,
+                          tile.has_table & tile.first)),
             room_base.eq(self.last_word),
             self.param.req.p.address.eq(address),
             self.fault_address.eq(address),
             store.w_addr.eq(Cat(got[row_bits:], ~half)),
             store.w_data.eq(self.param.rsp.payload.replicate(2 * row_words)),
-            complete.eq((got == last_word) & (got_scale | ~tile.scale_vector)),
+            self.table_half_written.eq(~table_half), self.table_row.eq(got),
+            self.table_data.eq(self.param.rsp.payload),
+        ]
+
+        def lowest(bits, name):
+            """The lowest bit that is set."""
+            result = Signal(3, name=name)
+            m.d.comb += result.eq(bits & ~(bits << 1) & ~((bits << 2) & 0b111))
+            return result
+
+        def behind(part, name):
+            """The part that follows, or none."""
+            above = Signal(3, name=f"{name}_above")
+            m.d.comb += above.eq(Mux(part[0], 0b110, Mux(part[1], 0b100, 0)))
+            return lowest(wanted & above, name)
+
+        first_part = lowest(wanted, "first_part")
+        next_asks, next_gets = behind(asks, "next_asks"), behind(gets, "next_gets")
+        chosen = Signal(3)
+        asks_end, gets_end = Signal(), Signal()
+        m.d.comb += [
+            start.eq(Mux(chosen[0], tile.bias_address,
+                         Mux(chosen[1], tile.scale_address, tile.table_address))),
+            asks_end.eq(asked == Mux(asks[2], table_words(config) - 1, parameter_last)),
+            gets_end.eq(got == Mux(gets[2], table_words(config) - 1, parameter_last)),
         ]
         with m.If(self.param.rsp.valid):
-            m.d.comb += store.w_en.eq(1 << Cat(got[:row_bits], got_scale))
+            with m.If(gets[2]):
+                m.d.comb += self.table_en.eq(1)
+            with m.Else():
+                m.d.comb += store.w_en.eq(1 << Cat(got[:row_bits], gets[1]))
             m.d.sync += got.eq(got + 1)
-            with m.If(got == last_word):
-                m.d.sync += [got.eq(0), got_scale.eq(1)]
+            with m.If(gets_end):
+                m.d.sync += [got.eq(0), gets.eq(next_gets)]
 
         with m.FSM(name="state"):
             with m.State("DECIDE"):  # a tile
-                m.d.comb += [self.idle.eq(1), room_step.eq(chosen)]
-                m.d.sync += [asked.eq(0), got.eq(0),
-                             ask_scale.eq(~tile.has_bias), got_scale.eq(~tile.has_bias),
-                             address.eq(chosen), room.eq(next_room)]
+                m.d.comb += [self.idle.eq(1), chosen.eq(first_part), room_step.eq(start)]
+                m.d.sync += [asked.eq(0), got.eq(0), asks.eq(first_part), gets.eq(first_part),
+                             address.eq(start), room.eq(next_room)]
                 with m.If(tiles.o.valid):
-                    with m.If(tile.silent | ~(tile.has_bias | tile.scale_vector)
-                              | (~tile.first & (tile.column_tile == column))):
+                    with m.If(tile.silent | ~wanted.any()):
                         m.next = "OFFER"
                     with m.Elif(~self.stop):
-                        m.d.sync += column.eq(tile.column_tile)
                         m.next = "REQUEST"
             with m.State("REQUEST"):  # the scratchpad
-                m.d.comb += [self.param.req.valid.eq(~room[-1]), room_base.eq(room),
-                             room_step.eq(1)]
-                with m.If(asked == last_word):
-                    m.d.comb += [room_base.eq(self.last_word), room_step.eq(tile.scale_address)]
+                m.d.comb += [self.param.req.valid.eq(~room[-1]), chosen.eq(next_asks),
+                             room_base.eq(room), room_step.eq(1)]
+                with m.If(asks_end):
+                    m.d.comb += [room_base.eq(self.last_word), room_step.eq(start)]
                 with m.If(room[-1]):  # the guard bit
                     m.next = "FAULT"
                 with m.Elif(self.param.req.ready):
                     m.d.sync += [asked.eq(asked + 1), address.eq(address + 1), room.eq(next_room)]
-                    with m.If(asked == last_word):
-                        m.d.sync += [asked.eq(0), ask_scale.eq(1), address.eq(tile.scale_address)]
-                        with m.If(ask_scale | ~tile.scale_vector):
+                    with m.If(asks_end):
+                        m.d.sync += [asked.eq(0), asks.eq(next_asks), address.eq(start)]
+                        with m.If(~next_asks.any()):
                             m.next = "RESPONSE"
             with m.State("RESPONSE"):  # the last response, later than the last request
-                with m.If(self.param.rsp.valid & complete):
-                    m.d.sync += half.eq(~half)
+                with m.If(self.param.rsp.valid & gets_end & ~next_gets.any()):
+                    with m.If(wanted[:2].any()):
+                        m.d.sync += [half.eq(~half), column.eq(tile.column_tile)]
+                    m.d.sync += table_half.eq(table_half ^ wanted[2])
                     m.next = "OFFER"
             with m.State("FAULT"):  # reset; but first the responses on their way
-                with m.If((asked == got) & (ask_scale == got_scale)):
+                with m.If((asked == got) & (asks == gets)):
                     m.d.comb += [self.fault.eq(1), self.idle.eq(1)]
             with m.State("OFFER"):  # the drain
                 m.d.comb += [self.o.valid.eq(1), self.idle.eq(1)]

@@ -34,6 +34,8 @@ class WordReader(wiring.Component):
         Pulse: the response of a ``last`` word arrives.
     held_back : Out(1)
         The scratchpad holds a request back in this cycle.
+    empty : Out(1)
+        Every word asked for has been taken.
     port : Out(ScratchpadPort(config))
         The requests (registered) and responses.
 
@@ -53,7 +55,8 @@ class WordReader(wiring.Component):
         super().__init__({
             "ready": Out(1), "ask": In(1), "address": In(config.sm_addr_width), "last": In(1),
             "zero": In(1), "o": Out(stream.Signature(ActivationWord(config))),
-            "got_last": Out(1), "held_back": Out(1), "port": Out(ScratchpadPort(config)),
+            "got_last": Out(1), "held_back": Out(1), "empty": Out(1),
+            "port": Out(ScratchpadPort(config)),
         })
 
     def elaborate(self, platform):
@@ -65,7 +68,7 @@ class WordReader(wiring.Component):
         address = Signal(config.sm_addr_width, reset_less=True)
         m.d.comb += [
             self.ready.eq((held != self.DEPTH) & (~port.req.valid | port.req.ready)),
-            port.req.p.address.eq(address),
+            self.empty.eq(held == 0), port.req.p.address.eq(address),
             self.held_back.eq(port.waiting | (port.req.valid & ~port.req.ready)),
             taken.eq(self.o.valid & self.o.ready),
         ]

@@ -1,10 +1,10 @@
-"""The tensor unit: matrix products from the scratchpad to the scratchpad."""
+"""The tensor unit: products and convolutions from the scratchpad to the scratchpad."""
 
 from amaranth import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from ..command.formats import GEMM
+from ..command.formats import CONV
 from ..command.types import EnginePort, SemaphoreView
 from ..command.windows import ring_windows
 from ..common.interfaces import connect_stream
@@ -19,7 +19,7 @@ __all__ = ["TensorUnit"]
 
 
 class TensorUnit(wiring.Component):
-    """Execute GEMM commands: the sums (``TensorCompute``) and their way out (``Epilogue``).
+    """Execute GEMM and CONV commands: sums (``TensorCompute``), and their way out (``Epilogue``).
 
     Parameters
     ----------
@@ -28,11 +28,12 @@ class TensorUnit(wiring.Component):
 
     Members
     -------
-    port : Out(EnginePort(formats.GEMM))
+    port : Out(EnginePort(formats.CONV))
         Commands, their ends, their semaphore additions. ``quiet``: no access to the scratchpad is
         outstanding. A BAD_ADDRESS or PROTECTION fault carries a byte offset in the scratchpad.
     activation, weight, output : Out(ScratchpadPort(config))
-        Reads of A; reads of B, its zero points and (first) the epilogue's parameters; writes of C.
+        Reads of A; reads of B, its zero points and, before them, the epilogue's parameters and
+        residuals; writes of C.
     a_view, b_view : Out(SemaphoreView(config))
         Waits for A and B.
     windows : In(ring_windows(config))
@@ -52,7 +53,7 @@ class TensorUnit(wiring.Component):
     def __init__(self, config: XpuConfig):
         self._config = config
         super().__init__({
-            "port": Out(EnginePort(GEMM)),
+            "port": Out(EnginePort(CONV)),
             "activation": Out(ScratchpadPort(config)), "weight": Out(ScratchpadPort(config)),
             "output": Out(ScratchpadPort(config)),
             "a_view": Out(SemaphoreView(config)), "b_view": Out(SemaphoreView(config)),
@@ -70,6 +71,7 @@ class TensorUnit(wiring.Component):
         m.submodules.compute = compute = TensorCompute(self._config)
         m.submodules.epilogue = epilogue = Epilogue(self._config)
         m.submodules.share = share = PortShare(self._config)
+        m.submodules.epilogue_share = reads = PortShare(self._config)
 
         connect(m, compute.port, flipped(self.port))
         connect(m, compute.a_view, flipped(self.a_view))
@@ -81,7 +83,9 @@ class TensorUnit(wiring.Component):
             m.d.comb += gate.stop.eq(self.port.abort)
         m.d.comb += compute.quiet.eq(Cat(gate.quiet for gate in gates.values()).all())
         connect(m, compute.activation, gates["activation"].inner)
-        connect(m, epilogue.param, share.high)
+        connect(m, epilogue.param, reads.high)
+        connect(m, epilogue.residual, reads.low)
+        connect(m, reads.port, share.high)
         connect(m, compute.weight, share.low)
         connect(m, share.port, gates["weight"].inner)
         connect(m, epilogue.output, gates["output"].inner)
