@@ -16,7 +16,7 @@ import numpy as np
 import xpu
 from xpu.ops.gemm_cost import estimate
 from xpu.ops.tiling import GemmProblem, bind_plan, candidate_plans
-from xpu_rtl.command.formats import OutType
+from xpu_rtl.command.formats import ElementType
 
 SHAPES = ("16x16x16", "30x33x17", "64x64x64", "128x128x64", "128x64x128", "64x256x256",
           "128x128x128", "100x100x300", "256x256x256")
@@ -30,7 +30,7 @@ def measure(dev, shape, count, latency):
     b = dev.tensor(rng.integers(-128, 128, (k, n), dtype=np.int8))
     scale, out = dev.tensor(np.full(n, 0.001, np.float32)), dev.empty((m, n), np.int8)
     problem = GemmProblem(m, n, k, a.address, b.address, out.address, scale_address=scale.address,
-                          out_type=OutType.INT8)
+                          out_type=ElementType.INT8)
     different = {repr((plan.buffers, plan.steps)): plan
                  for plan in candidate_plans(dev.config, problem.shape)}
     plans = sorted(different.values(), key=lambda plan: estimate(dev.config, plan, latency))

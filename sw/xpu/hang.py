@@ -13,7 +13,8 @@ _PROGRESS = (("progress_semaphore", "progress_value"),)
 _INNER_WAITS = {
     Opcode.DMA_STORE: _PROGRESS, Opcode.DMA_STORE_ND: _PROGRESS,
     Opcode.DMA_LOAD: (), Opcode.DMA_LOAD_ND: (),
-    Opcode.GEMM: (("a_semaphore", "a_value"), ("b_semaphore", "b_value")),
+    **dict.fromkeys((Opcode.GEMM, Opcode.CONV),
+                    (("a_semaphore", "a_value"), ("b_semaphore", "b_value"))),
 }
 _HEADER_WAITS = (("wait0_semaphore", "wait0_value"), ("wait1_semaphore", "wait1_value"))
 

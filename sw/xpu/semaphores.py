@@ -57,9 +57,10 @@ class Semaphores:
             yield command[f"signal{n}_semaphore"], command[f"signal{n}_add"]
         if command.opcode in (Opcode.DMA_LOAD, Opcode.DMA_LOAD_ND):
             yield command["progress_semaphore"], rows_of(command)
-        elif command.opcode is Opcode.GEMM:
+        elif command.opcode in (Opcode.GEMM, Opcode.CONV):
             yield command["release_semaphore"], 1
             if not command["hold"]:
                 blocks = -(-command["columns"] // self._config.lanes)
                 column_tiles = -(-blocks // max(command["tile_blocks"], 1))
-                yield command["out_semaphore"], column_tiles * command["rows"]
+                width = command["width"] if command.opcode is Opcode.CONV else 1
+                yield command["out_semaphore"], column_tiles * command["rows"] * width

@@ -9,12 +9,14 @@ import numpy as np
 from amaranth.sim import Simulator
 
 from support.command_windows import CLOSED, OPEN
-from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, OutType
+from xpu.commands import Command
+from xpu.platforms.model_tensor import ModelTensor
+from xpu_rtl.command.formats import CONV, Activation, ElementType, FaultCause, Opcode
 from xpu_rtl.command.types import Activity, IssuedCommand
-from xpu_rtl.numerics import relu, requantize, wrap_int32
+from xpu_rtl.numerics import dtype_of
 from xpu_rtl.tensor.unit import TensorUnit
 
-__all__ = ["Matrices", "Result", "run_commands"]
+__all__ = ["Matrices", "Result", "check_results", "command_of", "run_commands"]
 
 
 class Matrices:
@@ -25,8 +27,6 @@ class Matrices:
         self.rng = np.random.default_rng(seed)
         self.memory = self.rng.integers(0, 256, config.sm_bytes, np.uint8)
         self.free = 0
-        self.sums = None                #: sums held in the accumulators
-        self.expected = {}              #: byte address: value
 
     def allocate(self, words, offset=0):
         """Byte address of free words; ``offset`` skips some, to vary the banks."""
@@ -35,91 +35,145 @@ class Matrices:
         assert self.free <= self.config.sm_words, "scratchpad too small for the test"
         return address
 
-    def gemm(self, rows, columns, depth, *, tile_rows=None, tile_blocks=1, a_signed=True,
-             b_signed=True, zero_points=False, vector=False, column_order=0, accumulate=False,
-             hold=False, out_type=OutType.INT32, has_bias=False, scale_vector=False,
-             use_relu=False, spread=0, **fields):
-        """Allocate and fill operands; return the command's fields. Expectations are added."""
-        lanes, word, rng = self.config.lanes, self.config.word_bytes, self.rng
-        blocks, depth_blocks = -(-columns // lanes), -(-depth // lanes)
-        tile_rows = tile_rows or min(rows, self.config.acc_rows // tile_blocks)
+    def put(self, values):
+        """Byte address of an array, in words of its own."""
+        data = np.ascontiguousarray(values).view(np.uint8).ravel()
+        address = self.allocate(-(-len(data) // self.config.word_bytes))
+        self.memory[address:address + len(data)] = data
+        return address
 
-        a_pitch, b_pitch = depth_blocks + spread, 1 + spread
-        b_block_pitch = depth * b_pitch
-        size = 4 if out_type == OutType.INT32 else 1
-        out_pitch = blocks * size + spread
+    def gemm(self, rows, columns, depth, *, tile_rows=None, tile_blocks=1, a_type=None,
+             b_type=None, a_signed=True, b_signed=True, zero_points=False, vector=False,
+             column_order=0, accumulate=False, hold=False, out_type=None, has_bias=False,
+             float_bias=False, scale_vector=False, use_relu=False, activation=None, spread=0,
+             residual_type=None, table=False, maximum=False, max_accumulate=False, conv=None,
+             plain=False, **fields):
+        """Allocate and fill operands at random; return the command's fields.
+
+        ``conv``: fields of a CONV, ``height`` and ``image_width`` of the image among them; then
+        ``rows`` are rows of pixels. ``plain``: ordinary numbers in floating-point operands.
+        """
+        config, rng = self.config, self.rng
+        lanes, word = config.lanes, config.word_bytes
+        a_type = a_type or (ElementType.INT8 if a_signed else ElementType.UINT8)
+        b_type = b_type or (a_type if a_type.bytes > 1 else
+                            ElementType.INT8 if b_signed else ElementType.UINT8)
+        if out_type is None:
+            out_type = {1: ElementType.INT32, ElementType.INT16: ElementType.INT64}.get(
+                a_type if a_type.bytes > 1 else 1, ElementType.FP32)
+        size = a_type.bytes
+        blocks, depth_words = -(-columns // lanes), -(-depth * size // word)
+        width = conv["width"] if conv else 1
+        tile_rows = tile_rows or max(1, min(rows, config.acc_rows // tile_blocks // width))
+        raw = out_type in (ElementType.INT32, ElementType.INT64)
         values = {
             "rows": rows, "columns": columns, "depth": depth, "tile_rows": tile_rows,
-            "tile_blocks": tile_blocks, "a_signed": a_signed, "b_signed": b_signed,
+            "tile_blocks": tile_blocks, "a_type": a_type, "b_type": b_type,
             "column_order": column_order, "accumulate": accumulate, "hold": hold,
-            "b_zero_point_vector": vector, "out_type": out_type, "has_bias": has_bias,
-            "scale_vector": scale_vector, "relu": use_relu,
-            "a_address": self.allocate((rows - 1) * a_pitch + depth_blocks, spread),
-            "a_pitch": a_pitch * word,
-            "b_address": self.allocate((blocks - 1) * b_block_pitch + (depth - 1) * b_pitch + 1),
-            "b_pitch": b_pitch * word, "b_block_pitch": b_block_pitch * word,
+            "b_zero_point_vector": vector, "out_type": out_type,
+            "has_bias": has_bias or float_bias, "float_bias": float_bias,
+            "scale_vector": scale_vector and not raw,
+            "activation": Activation.RELU if use_relu else activation or 0,
         }
-        kind = {True: np.int8, False: np.uint8}
+        taps = 1
+        begin = self.free
+        if conv:
+            values |= self._image(dict(conv), depth_words, spread)
+            taps = conv["kernel_height"] * conv["kernel_width"]
+        else:
+            a_pitch = depth_words + spread
+            values |= {"a_address": self.allocate((rows - 1) * a_pitch + depth_words, spread),
+                       "a_pitch": a_pitch * word}
+        b_row = size + spread
+        b_block = depth * b_row
+        values |= {"b_address": self.allocate(((taps * blocks - 1) * depth + depth - 1) * b_row
+                                              + size),
+                   "b_pitch": b_row * word, "b_block_pitch": b_block * word}
+        if conv:
+            values["b_tap_pitch"] = blocks * b_block * word
+        if plain and a_type.is_float:
+            count = (self.free - begin) * word // 2
+            numbers = rng.normal(size=count).astype(dtype_of(a_type))
+            self.memory[begin * word:self.free * word] = numbers.view(np.uint8)
 
-        def zero_point(signed):
-            return int(rng.integers(-128, 128) if signed else rng.integers(0, 256))
+        def zero_point(element):
+            limits = np.iinfo(dtype_of(element))
+            return int(rng.integers(limits.min, limits.max + 1))
 
         if zero_points:
-            values["a_zero_point"] = zero_point(a_signed)
-            values["b_zero_point"] = zero_point(b_signed)
-
-        # Operands are whatever the scratchpad holds there.
-        def fetch(name, row, block):
-            at = values[f"{name}_address"] + row * values[f"{name}_pitch"]
-            at += block * values.get(f"{name}_block_pitch", word)
-            return self.memory[at:at + word]
-
-        a = np.concatenate([[fetch("a", m, k) for m in range(rows)] for k in range(depth_blocks)],
-                           axis=1)[:, :depth].view(kind[a_signed]).astype(np.int64)
-        b = np.concatenate([[fetch("b", k, n) for k in range(depth)] for n in range(blocks)],
-                           axis=1).view(kind[b_signed]).astype(np.int64)
-        b_zero = values.get("b_zero_point", 0)
+            values |= {"a_zero_point": zero_point(a_type), "b_zero_point": zero_point(b_type)}
         if vector:
-            values["b_zero_point_address"] = at = self.allocate(blocks)
-            b_zero = self.memory[at:at + blocks * lanes].view(kind[b_signed]).astype(np.int64)
-        sums = (a - values.get("a_zero_point", 0)) @ (b - b_zero)
-        if accumulate:
-            sums = sums + self.sums
-        self.sums = sums
-        if not hold:
-            values |= self._output(sums, blocks, out_type, has_bias, scale_vector, use_relu,
-                                   out_pitch, columns)
+            values["b_zero_point_address"] = self.allocate(blocks)
+        if hold:
+            return values | fields
+        pixels = rows * width
+        out_pitch = blocks * out_type.bytes + spread
+        values |= {"out_pitch": out_pitch * word,
+                   "out_address": self.allocate((pixels - 1) * out_pitch
+                                                + blocks * out_type.bytes)}
+        if has_bias or float_bias:
+            bias = rng.integers(-1 << 31, 1 << 31, blocks * lanes).astype(np.int32)
+            values["bias_address"] = self.put(
+                rng.normal(size=blocks * lanes).astype(np.float32) if float_bias else bias)
+        scale = np.exp2(rng.uniform(-12, -6, blocks * lanes)).astype(np.float32)
+        if not raw:
+            values["scale"] = int(scale[0].view(np.uint32))
+            if out_type.bytes < 4 and not out_type.is_float:
+                values["out_zero_point"] = int(rng.integers(-20, 20)) + (
+                    128 if out_type == ElementType.UINT8 else 0)
+        if values["scale_vector"]:
+            values["scale_address"] = self.put(scale)
+        values |= {"low": int(np.float32(rng.uniform(-2, 0.5)).view(np.uint32)),
+                   "high": int(np.float32(rng.uniform(0.5, 99)).view(np.uint32))}
+        if residual_type is not None:
+            pitch = blocks * residual_type.bytes + spread
+            values |= {"has_residual": 1, "residual_type": residual_type,
+                       "residual_pitch": pitch * word,
+                       "residual_address": self.allocate((pixels - 1) * pitch
+                                                         + blocks * residual_type.bytes),
+                       "residual_scale": int(np.float32(rng.uniform(0.1, 2)).view(np.uint32))}
+            if not residual_type.is_float:
+                values["residual_zero_point"] = zero_point(residual_type)
+        if table:
+            values |= {"has_table": 1, "table_address": self.allocate(256 // word)}
+        if maximum:
+            values |= {"has_max": 1, "max_accumulate": max_accumulate,
+                       "max_address": self.allocate(1)}
         return values | fields
 
-    def _output(self, sums, blocks, out_type, has_bias, scale_vector, use_relu, pitch, columns):
-        lanes, word, rng = self.config.lanes, self.config.word_bytes, self.rng
-        values = {"out_pitch": pitch * word,
-                  "out_address": self.allocate((len(sums) - 1) * pitch
-                                               + blocks * (4 if out_type == OutType.INT32 else 1))}
-        if has_bias:
-            values["bias_address"] = at = self.allocate(4 * blocks)
-            sums = sums + self.memory[at:at + 4 * blocks * lanes].view(np.int32)
-        total = wrap_int32(sums)
-        if use_relu:
-            total = relu(total)
-        if out_type != OutType.INT32:
-            scale = np.exp2(rng.uniform(-12, -6, blocks * lanes)).astype(np.float32)
-            signed = out_type == OutType.INT8
-            zero = values["out_zero_point"] = int(rng.integers(-20, 20) + (0 if signed else 128))
-            if scale_vector:
-                values["scale_address"] = at = self.allocate(4 * blocks)
-                self.memory[at:at + 4 * blocks * lanes] = scale.view(np.uint8)
-            else:
-                scale = scale[0]
-                values["scale"] = int(scale.view(np.uint32))
-            total = requantize(total, scale, zero, np.int8 if signed else np.uint8)
-        total = np.ascontiguousarray(total)
-        for m, row in enumerate(total):
-            at = values["out_address"] + m * values["out_pitch"]
-            self.memory[at:at + row.nbytes] = 0xEE
-            for n, value in enumerate(row[:columns].copy().view(np.uint8)):
-                self.expected[at + n] = int(value)
-        return values
+    def _image(self, conv, pixel_words, spread):
+        """Fields of A for a CONV on an image of its own."""
+        word = self.config.word_bytes
+        height, image_width = conv.pop("height"), conv.pop("image_width")
+        pixel, row = (pixel_words + spread) * word, 0
+        row = image_width * pixel
+        address = self.allocate(height * row // word, spread)
+        return conv | {
+            "opcode": Opcode.CONV, "a_address": address,
+            "u_limit": height, "v_limit": image_width,
+            "a_offset": conv["u_start"] * row + conv["v_start"] * pixel,
+            "a_pitch": conv["u_step"] * row, "a_column_pitch": conv["v_step"] * pixel,
+            "a_tap_row_pitch": conv["u_tap"] * row, "a_tap_column_pitch": conv["v_tap"] * pixel,
+        }
+
+
+def command_of(values):
+    """The ``Command`` of a dictionary of fields."""
+    values = {"opcode": Opcode.GEMM} | values
+    return Command(values.pop("opcode"), **values)
+
+
+def results_of(command):
+    """Byte ranges that a command writes, padding left out."""
+    if command["hold"]:
+        return
+    pixels = command["rows"] * (command["width"] if command.opcode is Opcode.CONV else 1)
+    size = command["columns"] * ElementType(command["out_type"]).bytes
+    for row in range(pixels):
+        begin = command["out_address"] + row * command["out_pitch"]
+        yield slice(begin, begin + size)
+    if command["has_max"]:
+        yield slice(command["max_address"], command["max_address"] + 4)
 
 
 @dataclass
@@ -228,7 +282,7 @@ def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0
     delays = delay_p if isinstance(delay_p, dict) else dict.fromkeys(names, delay_p)
     ports = [_Port(name, getattr(unit, name), rng, accept_p, delays.get(name, 0), latency)
              for name in names]
-    layout = IssuedCommand(GEMM)
+    layout = IssuedCommand(CONV)
     waiting = deque(enumerate(commands))
 
     async def bench(ctx):
@@ -247,7 +301,9 @@ def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0
         for cycle in range(timeout):
             if offered is None and waiting:
                 offered, values = waiting.popleft()
-                word = HEADER.pack({"opcode": Opcode.GEMM, "slots": GEMM.slots}) | GEMM.pack(values)
+                word = int.from_bytes(command_of(values).encode(), "little")
+                if command_of(values).opcode is Opcode.GEMM:    # what follows is undefined
+                    word |= rng.getrandbits(512) << 1024
                 ctx.set(port.cmd.payload.as_value(),
                         layout.const({"index": 100 + offered, "ring": ring}).as_bits() | word)
             ctx.set(port.cmd.valid, offered is not None)
@@ -309,11 +365,22 @@ def run_commands(matrices, commands, *, timeout, seed=0, accept_p=1.0, delay_p=0
     return log
 
 
+def check_results(matrices, commands, log):
+    """Raise ``AssertionError`` unless the commands have left what the functional model leaves."""
+    image = matrices.memory.copy()
+    model = ModelTensor(matrices.config, image)
+    for number, command in enumerate(map(command_of, commands)):
+        model.execute(command)
+        for place in results_of(command):
+            wrong = np.flatnonzero(image[place] != log.memory[place])
+            assert not len(wrong), (
+                f"command {number}: {len(wrong)} bytes wrong at {place}: {command!r}: "
+                f"{log.memory[place].tobytes().hex()}, not {image[place].tobytes().hex()}")
+
+
 def _check(matrices, commands, log):
     assert [entry[1] for entry in log.done] == [FaultCause.NONE] * len(commands)
-    wrong = {at: (int(log.memory[at]), value) for at, value in matrices.expected.items()
-             if log.memory[at] != value}
-    assert not wrong, f"{len(wrong)} bytes wrong: {list(wrong.items())[:4]}"
+    check_results(matrices, commands, log)
     assert [index for _, index in log.begins] == [100 + n for n in range(len(commands))]
 
     # Additions of a command precede its end, and are what its fields say.
@@ -323,7 +390,7 @@ def _check(matrices, commands, log):
     expected = {}
     for values in commands:
         blocks = -(-values["columns"] // matrices.config.lanes)
-        written = values["rows"] * -(-blocks // values["tile_blocks"])
+        written = values["rows"] * values.get("width", 1) * -(-blocks // values["tile_blocks"])
         for name, amount in (("release", 1), ("out", 0 if values["hold"] else written)):
             number = values.get(f"{name}_semaphore", 0)
             if number and amount:

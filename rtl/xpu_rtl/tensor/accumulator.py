@@ -32,8 +32,8 @@ class Accumulator(wiring.Component):
     -------
     valid, tag : In(1), In(RowTag(config))
         A word enters the array in this cycle, and where its sums go. The same row of a memory must
-        not enter again within the ``min_distance - 1`` cycles that follow, nor a word of another
-        kind while ``busy``.
+        not enter again within the ``MIN_DISTANCE - 1`` cycles that follow (``FLOAT_MIN_DISTANCE``
+        for FP16 and BF16), nor a word of another kind while ``busy``.
     sums, wide_sums, floats : In.array(lanes)
         As ``DotArray`` delivers them.
     computed : Out(1)
@@ -56,6 +56,9 @@ class Accumulator(wiring.Component):
 
     LATENCY = DotArray.LATENCY + 1
     FLOAT_LATENCY = DotArray.FLOAT_LATENCY + FloatAdd.LATENCY
+    # The old row is read two cycles before it is added, and can be read after its write.
+    MIN_DISTANCE = 1 + 3
+    FLOAT_MIN_DISTANCE = FloatAdd.LATENCY + 3
 
     def __init__(self, config: XpuConfig):
         self._config = config
@@ -67,12 +70,6 @@ class Accumulator(wiring.Component):
             "computed": Out(1), "busy": Out(1),
             "port": In(AccumulatorPort(config)),
         })
-
-    @staticmethod
-    def min_distance(config):
-        """Smallest number of cycles between two words with the same address."""
-        # The old row is read two cycles before it is added, and can be read after its write.
-        return FloatAdd.LATENCY + 3 if config.has_float else 4
 
     def elaborate(self, platform):
         m = Module()

@@ -14,7 +14,7 @@ __all__ = ["Feeder"]
 class Feeder(wiring.Component):
     """Let words into the array when their weights are loaded and their accumulators are free.
 
-    A pass begins when the shadow block is full, and not within ``Accumulator.min_distance`` cycles
+    A pass begins when the shadow block is full, and not within ``Accumulator.MIN_DISTANCE`` cycles
     of the one before (short passes only). If it is to be ``apart`` from the one before, or of
     another kind, it begins when the accumulators are at rest. The first pass of a tile also needs
     the tile announced to the epilogue, and its accumulator memory released by the tile before the
@@ -82,8 +82,7 @@ class Feeder(wiring.Component):
                                    for name in ("kept_rows", "kept_columns"))    # left
         kept_address, kept_start = (Signal(range(config.acc_rows), name=name, reset_less=True)
                                     for name in ("kept_address", "kept_start"))
-        distance = Accumulator.min_distance(config)
-        gap = Signal(range(distance))
+        gap = Signal(range(Accumulator.FLOAT_MIN_DISTANCE))
         kind = Signal(Kind, reset_less=True)        # of the pass before
         tiles = Signal(range(8))        # announced and not begun
         taken = Signal(2)               # memories in use by tiles that are not silent
@@ -128,7 +127,9 @@ class Feeder(wiring.Component):
         with m.If(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(self.swap):
-            m.d.sync += [gap.eq(distance - 1), kind.eq(feed.kind)]
+            floating = (feed.kind == Kind.FP16) | (feed.kind == Kind.BF16)
+            m.d.sync += [kind.eq(feed.kind), gap.eq(
+                Mux(floating, Accumulator.FLOAT_MIN_DISTANCE - 1, Accumulator.MIN_DISTANCE - 1))]
         with m.If(self.valid):
             m.d.sync += [inside.eq(~ends), kept_rows.eq(rows), kept_columns.eq(columns - 1),
                          kept_address.eq(self.tag.address + 1), kept_start.eq(start)]

@@ -144,7 +144,7 @@ class ParameterLoader(wiring.Component):
             room_base.eq(self.last_word),
             self.param.req.p.address.eq(address),
             self.fault_address.eq(address),
-            store.w_addr.eq(Cat(got[row_bits:], ~half)),
+            store.w_addr.eq(Cat(got[row_bits:ceil_log2(config.tile_blocks * _WORDS)], ~half)),
             store.w_data.eq(self.param.rsp.payload.replicate(2 * row_words)),
             self.table_half_written.eq(~table_half), self.table_row.eq(got),
             self.table_data.eq(self.param.rsp.payload),

@@ -173,7 +173,7 @@ class Sequencer(wiring.Component):
         tap_row, tap_column = state(8, "tap_row"), state(8, "tap_column")
         tap_start, tap_offset = state(far, "tap_start"), state(far, "tap_offset")
         tap_u, tap_v = state(COORDINATE, "tap_u"), state(COORDINATE, "tap_v")
-        tap_first = state(1, "tap_first")                 # the first word of a tap is sent
+        moved = state(1, "moved")       # the rectangle is another one than that of the word before
         b_tap = state(address, "b_tap")
         depth_left = state(24, "depth_left")
         depth_first = state(1, "depth_first")             # first word of the tile
@@ -312,7 +312,7 @@ class Sequencer(wiring.Component):
             feed.terms.eq(Mux(wide, terms << 1, terms)),
             feed.a_signed.eq(c.a_type == ElementType.INT8),
             feed.zero_point.eq(c.a_zero_point),
-            feed.apart.eq(conv & tap_first & ~depth_first & (block == 0)
+            feed.apart.eq(conv & moved & ~depth_first & (block == 0)
                           & ((tile_blocks == 1) | short | was_short)),
             feed.tile_first.eq(first),
             feed.tile_last.eq(last),
@@ -406,7 +406,7 @@ class Sequencer(wiring.Component):
                     tile_pixels.eq(Mux(short_rows, rows_left[:len(tile_rows)] * width,
                                        full_pixels)),
                     tile_blocks.eq(Mux(short_columns, blocks_left, c.tile_blocks)),
-                    depth_left.eq(c.depth), depth_first.eq(1), tap_first.eq(1), block.eq(0),
+                    depth_left.eq(c.depth), depth_first.eq(1), moved.eq(1), block.eq(0),
                     accumulator.eq(0), whole.eq(1), ending.eq(0), was_short.eq(0),
                     tap_row.eq(0), tap_column.eq(0), a_offset.eq(a_row), tap_offset.eq(a_row),
                     tap_start.eq(a_row), tap_u.eq(u_row), tap_v.eq(c.v_start),
@@ -439,13 +439,14 @@ class Sequencer(wiring.Component):
                                  accumulator.eq(accumulator + tile_pixels)]
                     with m.If(block_last):
                         m.d.sync += [
-                            block.eq(0), accumulator.eq(0), depth_first.eq(0), tap_first.eq(0),
+                            block.eq(0), accumulator.eq(0), depth_first.eq(0), moved.eq(0),
                             depth_left.eq(depth_left - most_terms), a_offset.eq(a_offset + 1),
                             b_row.eq(next_b_row), b_block.eq(next_b_row),
                         ]
                         with m.If(conv & whole & ~(clip.empty & tap_last)):
                             # The other words of the first tap: only what exists.
-                            m.d.sync += [whole.eq(0), a_offset.eq(a_offset + clip.distance + 1)]
+                            m.d.sync += [whole.eq(0), a_offset.eq(a_offset + clip.distance + 1),
+                                         moved.eq(1), was_short.eq(tile_pixels < _SHORT)]
                         with m.If(depth_last | (conv & clip.empty & ~tap_last)):
                             m.d.sync += was_short.eq(short)
                             m.next = "tap"
@@ -460,7 +461,7 @@ class Sequencer(wiring.Component):
                 right = named("right", tap_offset + (c.a_tap_column_pitch >> shift), far)
                 down = named("down", tap_start + (c.a_tap_row_pitch >> shift), far)
                 m.d.sync += [
-                    whole.eq(0), tap_first.eq(1), depth_left.eq(c.depth), block.eq(0),
+                    whole.eq(0), moved.eq(1), depth_left.eq(c.depth), block.eq(0),
                     accumulator.eq(0),
                     b_tap.eq(next_b_tap), b_row.eq(next_b_tap), b_block.eq(next_b_tap),
                     tap_column.eq(tap_column + 1), tap_offset.eq(right),

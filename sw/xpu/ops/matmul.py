@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from xpu_rtl.command.formats import OutType
+from xpu_rtl.command.formats import ElementType
 
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor, check_dtype
@@ -12,7 +12,7 @@ from .tiling import GemmProblem, plan_gemm
 
 __all__ = ["matmul"]
 
-_OUT_TYPES = {"int32": OutType.INT32, "int8": OutType.INT8, "uint8": OutType.UINT8}
+_OUT_TYPES = {"int32": ElementType.INT32, "int8": ElementType.INT8, "uint8": ElementType.UINT8}
 
 
 def matmul(a, b, bias=None, scale=None, zero_point=0, activation=None, out_dtype=None,

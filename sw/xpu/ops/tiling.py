@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import Opcode, OutType
+from xpu_rtl.command.formats import Activation, ElementType, Opcode
 
 from ..commands import Command
 from .gemm_cost import estimate, lower_bound
@@ -45,7 +45,7 @@ class GemmProblem:
         Of the output.
     relu : bool
         Clamp sums at zero.
-    out_type : OutType
+    out_type : ElementType
         Output element.
     """
 
@@ -65,12 +65,12 @@ class GemmProblem:
     scale_address: int | None = None
     zero_point: int = 0
     relu: bool = False
-    out_type: OutType = OutType.INT32
+    out_type: ElementType = ElementType.INT32
 
     @property
     def shape(self):
         return GemmShape(
-            self.m, self.n, self.k, 4 if self.out_type == OutType.INT32 else 1,
+            self.m, self.n, self.k, 4 if self.out_type == ElementType.INT32 else 1,
             self.bias_address is not None, self.scale_address is not None,
             self.b_zero_point_address is not None)
 
@@ -229,12 +229,14 @@ class _Binder:
         fields = {
             "rows": job.rows, "columns": job.columns, "depth": job.depth,
             "tile_rows": job.tile_rows, "tile_blocks": -(-job.columns // self.config.lanes),
-            "a_signed": problem.a_signed, "b_signed": problem.b_signed,
+            "a_type": ElementType.INT8 if problem.a_signed else ElementType.UINT8,
+            "b_type": ElementType.INT8 if problem.b_signed else ElementType.UINT8,
             "accumulate": not job.first, "hold": not job.last,
             "has_bias": problem.bias_address is not None,
             "b_zero_point_vector": problem.b_zero_point_address is not None,
             "scale_vector": problem.scale_address is not None,
-            "relu": problem.relu, "out_type": problem.out_type,
+            "activation": Activation.RELU if problem.relu else Activation.NONE,
+            "out_type": problem.out_type,
             "a_address": buffers.panel(job.panel), "a_pitch": buffers.panel_pitch,
             "b_address": strip, "b_pitch": buffers.strip_pitch,
             "b_block_pitch": self.config.word_bytes,

@@ -8,7 +8,7 @@ from xpu.ops.gemm_plan import GemmShape, Job, Load
 from xpu.ops.tiling import GemmProblem, choose_plan, plan_gemm
 from xpu_rtl import get_config
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import Opcode, OutType
+from xpu_rtl.command.formats import Opcode, ElementType
 
 
 class Zero:
@@ -76,7 +76,7 @@ def test_commands_stay_inside_their_matrices():
     config = get_config("tiny")
     problem = GemmProblem(m=45, n=37, k=61, a_address=1000, b_address=9001, out_address=20003,
                           bias_address=30000, scale_address=40004, b_zero_point_address=50001,
-                          out_type=OutType.INT8)
+                          out_type=ElementType.INT8)
     ranges = [(1000, 45 * 61), (9001, 61 * 37), (20003, 45 * 37), (30000, 4 * 37),
               (40004, 4 * 37), (50001, 37)]
     written = np.zeros(45 * 37, int)
