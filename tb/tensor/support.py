@@ -8,7 +8,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from common.drive import CONFIG, Sink, Source, power_up, release, seeded, unpacker, until
 from common.scratchpad_host import ScratchpadHost
-from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, OutType
+from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, ElementType
 from xpu_rtl.command.types import Activity, Completion, IssuedCommand, SemaphoreAdd
 
 __all__ = ["CONFIG", "Rig", "output_bytes"]
@@ -21,7 +21,7 @@ def output_bytes(values):
     """Mask of the scratchpad bytes that a command may write."""
     mask = np.zeros(CONFIG.sm_bytes, bool)
     if not values["hold"]:
-        size = 4 if values["out_type"] == OutType.INT32 else 1
+        size = 4 if values["out_type"] == ElementType.INT32 else 1
         width = -(-values["columns"] // CONFIG.lanes) * CONFIG.lanes * size
         for row in range(values["rows"]):
             at = values["out_address"] + row * values["out_pitch"]

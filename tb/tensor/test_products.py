@@ -7,7 +7,7 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from common.drive import scaled, until
 from support.tensor_rig import Matrices
 from tensor.support import CONFIG, Rig, output_bytes
-from xpu_rtl.command.formats import GEMM, FaultCause, OutType
+from xpu_rtl.command.formats import GEMM, FaultCause, ElementType
 from xpu_rtl.command.types import Activity
 
 LANES, WORD = CONFIG.lanes, CONFIG.word_bytes
@@ -21,7 +21,7 @@ def random_command(matrices, rng, *, size=3 * LANES + 1, **fields):
         tile_rows=rng.randint(1, CONFIG.acc_rows // tile_blocks), tile_blocks=tile_blocks,
         a_signed=rng.random() < 0.5, b_signed=rng.random() < 0.5,
         zero_points=rng.random() < 0.5, vector=rng.random() < 0.4,
-        column_order=rng.randint(0, 1), out_type=rng.choice(list(OutType)),
+        column_order=rng.randint(0, 1), out_type=rng.choice(list(ElementType)),
         has_bias=rng.random() < 0.4, scale_vector=rng.random() < 0.4,
         use_relu=rng.random() < 0.3, spread=rng.choice([0, 0, 1, 3]),
         release_semaphore=rng.choice([0, 1]), out_semaphore=rng.choice([0, 2]), **fields)
@@ -168,7 +168,7 @@ async def output_is_written_when_it_says_so(dut):
     matrices = Matrices(CONFIG, rng.getrandbits(32))
     rows, columns = 60, 2 * LANES - 1
     values = matrices.gemm(rows, columns, 6 * LANES, tile_blocks=2, tile_rows=3, out_semaphore=8,
-                           out_type=OutType.UINT8, has_bias=True)
+                           out_type=ElementType.UINT8, has_bias=True)
     done = 0
 
     async def look(at):
@@ -217,13 +217,13 @@ async def no_idle_cycle(dut):
     matrices, tall = Matrices(CONFIG, 7), CONFIG.acc_rows
     deep = 7 * LANES                # so that the output keeps up
     rows, gaps = await gaps_of(rig, matrices, [
-        matrices.gemm(tall, LANES, deep, out_type=OutType.INT8),
-        matrices.gemm(tall, LANES, deep - 1, out_type=OutType.INT8, zero_points=True),
-        matrices.gemm(2 * tall, LANES, deep, tile_rows=tall, out_type=OutType.UINT8),
+        matrices.gemm(tall, LANES, deep, out_type=ElementType.INT8),
+        matrices.gemm(tall, LANES, deep - 1, out_type=ElementType.INT8, zero_points=True),
+        matrices.gemm(2 * tall, LANES, deep, tile_rows=tall, out_type=ElementType.UINT8),
         matrices.gemm(tall, LANES, 5 * LANES, hold=True),
-        matrices.gemm(tall, LANES, 9 * LANES, accumulate=True, out_type=OutType.UINT8),
+        matrices.gemm(tall, LANES, 9 * LANES, accumulate=True, out_type=ElementType.UINT8),
         matrices.gemm(tall, 2 * LANES, deep, tile_blocks=2, tile_rows=tall // 2, column_order=1,
-                      out_type=OutType.UINT8, a_semaphore=1, b_semaphore=2),
+                      out_type=ElementType.UINT8, a_semaphore=1, b_semaphore=2),
     ])
     assert not gaps, f"{len(gaps)} in {rows}: {set(gaps)}"
 
@@ -235,7 +235,7 @@ async def short_passes(dut):
     matrices = Matrices(CONFIG, 7)
     rows, gaps = await gaps_of(rig, matrices, [
         matrices.gemm(2 * LANES, 2 * LANES, 7 * LANES, tile_rows=LANES, column_order=order,
-                      out_type=OutType.UINT8, a_semaphore=1, b_semaphore=2) for order in (0, 1)])
+                      out_type=ElementType.UINT8, a_semaphore=1, b_semaphore=2) for order in (0, 1)])
     assert set(gaps) <= {Activity.MEMORY, Activity.BANK_CONFLICT}, set(gaps)
     assert len(gaps) < rows / CONFIG.sm_banks, f"{len(gaps)} gaps in {rows} rows"
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from common.drive import scaled
 from tensor.support import CONFIG, Rig
-from xpu_rtl.command.formats import OutType
+from xpu_rtl.command.formats import ElementType
 from xpu_rtl.numerics import relu, requantize, wrap_int32
 
 LANES, WORD = CONFIG.lanes, CONFIG.word_bytes
@@ -61,7 +61,7 @@ class Layout:
             self._put(b_at + block * LANES * WORD, b[:, block * LANES:(block + 1) * LANES])
         self._put(bias_at, bias.astype(np.int32))
         self._put(scale_at, scale)
-        signed = out_type == OutType.INT8
+        signed = out_type == ElementType.INT8
         zero = int(rng.integers(-128, 128) if signed else rng.integers(0, 256))
         sums = wrap_int32(a.astype(np.int64) @ b.astype(np.int64) + bias)
         if use_relu:
@@ -88,7 +88,7 @@ async def many_outputs(dut):
     rng = np.random.default_rng(rig.rng.getrandbits(32))
     checked = 0
     for kind in ("ties", "spread", "large", "anything") * scaled(1):
-        for out_type, use_relu in ((OutType.INT8, 0), (OutType.UINT8, int(rng.integers(2)))):
+        for out_type, use_relu in ((ElementType.INT8, 0), (ElementType.UINT8, int(rng.integers(2)))):
             layout = Layout(rng, kind, out_type, use_relu)
             await rig.fill(layout.memory)
             rig.issue([layout.values])

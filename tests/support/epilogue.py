@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from amaranth.sim import Simulator
 
-from xpu_rtl.command.formats import OutType
+from xpu_rtl.command.formats import ElementType
 from xpu_rtl.numerics import relu, requantize, wrap_int32
 from xpu_rtl.tensor.types import TileDescriptor
 
-DTYPES = {OutType.INT8: np.int8, OutType.UINT8: np.uint8}
+DTYPES = {ElementType.INT8: np.int8, ElementType.UINT8: np.uint8}
 
 
 @dataclass
@@ -34,7 +34,7 @@ def make_command(config, rng, memory, *, rows, blocks, tile_rows, tile_blocks, o
     bias = (rng.integers(-1 << 31, 1 << 31, blocks * lanes) >> rng.integers(0, 24)).astype(np.int32)
     scale = np.exp2(rng.uniform(-26, 1, blocks * lanes)).astype(np.float32)
     scalar = np.float32(np.exp2(rng.uniform(-20, -3)))
-    signed = out_type != OutType.UINT8
+    signed = out_type != ElementType.UINT8
     zero_point = int(rng.integers(-128, 128) if signed else rng.integers(0, 256))
 
     bias_address, scale_address = parameters, parameters + 4 * blocks
@@ -46,11 +46,11 @@ def make_command(config, rng, memory, *, rows, blocks, tile_rows, tile_blocks, o
     total = wrap_int32(sums + bias) if has_bias else sums.astype(np.int32)
     if use_relu:
         total = relu(total)
-    if out_type == OutType.INT32:
+    if out_type == ElementType.INT32:
         result = total
     else:
         result = requantize(total, scale if scale_vector else scalar, zero_point, DTYPES[out_type])
-    block_words = 4 if out_type == OutType.INT32 else 1
+    block_words = 4 if out_type == ElementType.INT32 else 1
 
     grid = [(r, c) for r in range(0, rows, tile_rows) for c in range(0, blocks, tile_blocks)]
     if not column_order:
@@ -60,12 +60,12 @@ def make_command(config, rng, memory, *, rows, blocks, tile_rows, tile_blocks, o
     for n, (r, c) in enumerate(grid):
         height, width = min(tile_rows, rows - r), min(tile_blocks, blocks - c)
         tile = Tile({
-            "rows": height, "blocks": width, "column_tile": c // tile_blocks,
+            "rows": height, "blocks": width, "tail": lanes, "column_tile": c // tile_blocks,
             "first": n == 0, "last": n == len(grid) - 1, "silent": silent,
             "out_address": out_address + r * pitch + c * block_words, "out_pitch": pitch,
             "bias_address": bias_address + 4 * c, "scale_address": scale_address + 4 * c,
             "has_bias": has_bias, "scale_vector": scale_vector,
-            "scale": int(scalar.view(np.uint32)), "relu": use_relu, "out_type": int(out_type),
+            "scale": int(scalar.view(np.uint32)), "activation": int(use_relu), "out_type": int(out_type),
             "out_zero_point": zero_point, "out_semaphore": semaphore,
         }, sums[r:r + height, c * lanes:(c + width) * lanes])
         tiles.append(tile)

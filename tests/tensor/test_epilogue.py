@@ -5,13 +5,13 @@ import pytest
 from amaranth.sim import Simulator
 
 from support.epilogue import check, make_command, run
-from xpu_rtl.command.formats import OutType
+from xpu_rtl.command.formats import ElementType
 from xpu_rtl.configs import CONFIGS, get_config
 from xpu_rtl.tensor.epilogue import Epilogue
 from xpu_rtl.tensor.types import TileDescriptor
 
 NAMES = list(CONFIGS)
-BYTES = [OutType.INT8, OutType.UINT8]
+BYTES = [ElementType.INT8, ElementType.UINT8]
 
 
 def variant(lanes, epilogue_lanes):
@@ -19,7 +19,7 @@ def variant(lanes, epilogue_lanes):
                                epilogue_lanes=epilogue_lanes, acc_rows=64, tile_blocks=4)
 
 
-def random_commands(config, rng, memory, count, out_types=tuple(OutType), most_rows=9):
+def random_commands(config, rng, memory, count, out_types=tuple(ElementType), most_rows=9):
     tiles = []
     for n in range(count):
         silent = rng.random() < 0.15
@@ -32,7 +32,7 @@ def random_commands(config, rng, memory, count, out_types=tuple(OutType), most_r
             config, rng, memory, rows=rows, blocks=blocks, tile_rows=tile_rows,
             tile_blocks=tile_blocks, out_type=out_type, silent=silent,
             out_address=int(rng.integers(0, config.sm_words // 4)),
-            pitch=blocks * (4 if out_type == OutType.INT32 else 1) + int(rng.integers(0, 4)),
+            pitch=blocks * (4 if out_type == ElementType.INT32 else 1) + int(rng.integers(0, 4)),
             parameters=config.sm_words // 2 + 64 * n,
             has_bias=bool(rng.integers(2)), scale_vector=bool(rng.integers(2)),
             use_relu=bool(rng.integers(2)), column_order=int(rng.integers(2)),
@@ -41,13 +41,13 @@ def random_commands(config, rng, memory, count, out_types=tuple(OutType), most_r
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("out_type", OutType)
+@pytest.mark.parametrize("out_type", ElementType)
 def test_one_tile(name, out_type):
     config, memory = get_config(name), {}
     tiles = make_command(
         config, np.random.default_rng(1), memory, rows=3, blocks=2, tile_rows=3, tile_blocks=2,
         out_type=out_type, out_address=16, pitch=11, parameters=100, has_bias=True,
-        scale_vector=out_type != OutType.INT32, use_relu=True, semaphore=3)
+        scale_vector=out_type != ElementType.INT32, use_relu=True, semaphore=3)
     log = run(Epilogue(config), config, tiles, memory, compute=(60, 60))
     check(log, tiles)
     assert len(tiles) == len(log.dones) == 1
@@ -80,7 +80,7 @@ def gaps(cycles):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("out_type", OutType)
+@pytest.mark.parametrize("out_type", ElementType)
 def test_throughput_as_documented(name, out_type):
     """Four row tiles by two column tiles, parameters changing with each tile: no gap."""
     config, memory = get_config(name), {}
@@ -91,7 +91,7 @@ def test_throughput_as_documented(name, out_type):
     log = run(Epilogue(config), config, tiles, memory, latency=(2, 2))
     check(log, tiles)
     per_row = config.lanes // config.epilogue_lanes
-    if out_type == OutType.INT32:
+    if out_type == ElementType.INT32:
         per_row = max(per_row, 4)
     assert log.computed[-1] < log.rows[-14][0]  # no tile was computed too late
     assert gaps([row[0] for row in log.rows]) == {per_row}
@@ -99,19 +99,19 @@ def test_throughput_as_documented(name, out_type):
 
 
 @pytest.mark.parametrize("epilogue_lanes", [1, 4, 16])
-@pytest.mark.parametrize("out_type", OutType)
+@pytest.mark.parametrize("out_type", ElementType)
 def test_throughput_of_other_ratios(epilogue_lanes, out_type):
     config, memory = variant(16, epilogue_lanes), {}
     tiles = make_command(config, np.random.default_rng(3), memory, rows=40, blocks=1, tile_rows=20,
                          tile_blocks=1, out_type=out_type, out_address=0, pitch=4)
     log = run(Epilogue(config), config, tiles, memory, latency=(2, 2))
     check(log, tiles)
-    per_row = max(16 // epilogue_lanes, 4 if out_type == OutType.INT32 else 1)
+    per_row = max(16 // epilogue_lanes, 4 if out_type == ElementType.INT32 else 1)
     assert gaps([row[0] for row in log.rows]) == {per_row}
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("out_type", OutType)
+@pytest.mark.parametrize("out_type", ElementType)
 def test_latency_as_documented(name, out_type):
     config, memory = get_config(name), {}
     tiles = make_command(config, np.random.default_rng(4), memory, rows=1, blocks=1, tile_rows=1,
@@ -120,10 +120,10 @@ def test_latency_as_documented(name, out_type):
     check(log, tiles)
     first_row, groups = log.rows[0][0], config.lanes // config.epilogue_lanes
     assert first_row == log.computed[0] + 1
-    int32 = out_type == OutType.INT32
+    int32 = out_type == ElementType.INT32
     last_step = first_row + (max(groups, 4) if int32 else groups) - 1
     assert log.offers[-1] - last_step == (
-        Epilogue.INT32_LATENCY if int32 else Epilogue.WORD_LATENCY)
+        Epilogue.RAW_LATENCY if int32 else Epilogue.WORD_LATENCY)
     assert log.released[0] == last_step + 1
     assert log.adds[-1][0] == log.responses[-1] + 2
     assert log.dones[0] == log.adds[-1][0] + 1
@@ -133,7 +133,7 @@ def test_int32_after_bytes_waits_for_the_pipeline():
     config, memory = get_config("slice"), {}
     rng = np.random.default_rng(5)
     tiles = []
-    for n, out_type in enumerate([OutType.INT8, OutType.INT32, OutType.UINT8] * 2):
+    for n, out_type in enumerate([ElementType.INT8, ElementType.INT32, ElementType.UINT8] * 2):
         tiles += make_command(config, rng, memory, rows=6, blocks=1, tile_rows=6, tile_blocks=1,
                               out_type=out_type, out_address=32 * n, pitch=4)
     log = run(Epilogue(config), config, tiles, memory)
@@ -144,19 +144,19 @@ def test_int32_after_bytes_waits_for_the_pipeline():
     assert starts[2] - ends[1] == 4
 
 
-@pytest.mark.parametrize("out_type", OutType)
+@pytest.mark.parametrize("out_type", ElementType)
 def test_output_outside_scratchpad(out_type):
     """Rows 0 to 2 of the second command fit; row 3 does not."""
     config, memory = get_config("tiny"), {}
     rng = np.random.default_rng(6)
     good = make_command(config, rng, memory, rows=4, blocks=1, tile_rows=4, tile_blocks=1,
-                        out_type=OutType.INT8, out_address=0, pitch=1, semaphore=1)
-    words = 4 if out_type == OutType.INT32 else 1
+                        out_type=ElementType.INT8, out_address=0, pitch=1, semaphore=1)
+    words = 4 if out_type == ElementType.INT32 else 1
     base = config.sm_words - 16 * 3 + (16 - words)
     bad = make_command(config, rng, memory, rows=5, blocks=1, tile_rows=5, tile_blocks=1,
                        out_type=out_type, out_address=base, pitch=16, semaphore=2)
     late = make_command(config, rng, memory, rows=1, blocks=1, tile_rows=1, tile_blocks=1,
-                        out_type=OutType.INT8, out_address=0, pitch=1, parameters=64, has_bias=True)
+                        out_type=ElementType.INT8, out_address=0, pitch=1, parameters=64, has_bias=True)
     log = run(Epilogue(config), config, good + bad + late, memory, ready_p=0.3, latency=(1, 20),
               add_p=0.2)
     expected = good[0].words + bad[0].words[:3 * words]
@@ -174,9 +174,9 @@ def test_parameters_outside_scratchpad(last_word, has_bias, scale_vector):
     config, memory = get_config("tiny"), {}
     rng = np.random.default_rng(7)
     good = make_command(config, rng, memory, rows=8, blocks=2, tile_rows=8, tile_blocks=2,
-                        out_type=OutType.INT8, out_address=0, pitch=2, semaphore=1)
+                        out_type=ElementType.INT8, out_address=0, pitch=2, semaphore=1)
     bad = make_command(config, rng, memory, rows=1, blocks=1, tile_rows=1, tile_blocks=1,
-                       out_type=OutType.INT8, out_address=64, pitch=1,
+                       out_type=ElementType.INT8, out_address=64, pitch=1,
                        parameters=config.sm_words - last_word, has_bias=has_bias,
                        scale_vector=scale_vector, semaphore=2)
     bad[0].fields["scale_address"] = bad[0].fields["bias_address"] + 4 * has_bias
@@ -193,7 +193,7 @@ def test_streams_do_not_wait_for_ready():
     """With nothing ever accepted, requests are still offered."""
     config = get_config("tiny")
     dut = Epilogue(config)
-    fields = {"rows": 1, "blocks": 1, "first": 1, "last": 1, "out_type": int(OutType.INT8),
+    fields = {"rows": 1, "blocks": 1, "first": 1, "last": 1, "out_type": int(ElementType.INT8),
               "scale": 0x3F800000, "has_bias": 1}
 
     async def bench(ctx):
