@@ -8,7 +8,8 @@ from cocotb.triggers import ClockCycles, RisingEdge
 
 from common.drive import CONFIG, Sink, Source, power_up, release, seeded, unpacker, until
 from common.scratchpad_host import ScratchpadHost
-from xpu_rtl.command.formats import GEMM, HEADER, FaultCause, Opcode, ElementType
+from support.tensor_rig import command_of
+from xpu_rtl.command.formats import CONV, ElementType, FaultCause
 from xpu_rtl.command.types import Activity, Completion, IssuedCommand, SemaphoreAdd
 
 __all__ = ["CONFIG", "Rig", "output_bytes"]
@@ -61,7 +62,7 @@ class Rig:
         self.commands, self.reports, self.begins, self.activity = [], [], [], []
         self.on_add = lambda semaphore, amount: None
         self.source = Source(dut, "tensor_cmd", rng=self.rng, valid_p=1 - rough)
-        layout = IssuedCommand(GEMM)
+        layout = IssuedCommand(CONV)
         self._index_lsb = layout["index"].offset
         completion, add = unpacker(Completion()), unpacker(SemaphoreAdd())
 
@@ -99,7 +100,7 @@ class Rig:
 
     def issue(self, commands):
         for values in commands:
-            word = (HEADER.pack({"opcode": Opcode.GEMM, "slots": GEMM.slots}) | GEMM.pack(values))
+            word = int.from_bytes(command_of(values).encode(), "little")
             self.source.send(word | (FIRST_INDEX + len(self.commands)) << self._index_lsb)
             self.commands.append(values)
 

@@ -7,8 +7,10 @@ from cocotb.triggers import ClockCycles, RisingEdge
 from common.drive import scaled, until
 from support.tensor_rig import Matrices
 from tensor.support import CONFIG, Rig, output_bytes
-from xpu_rtl.command.formats import GEMM, FaultCause, ElementType
+from xpu_rtl.command.formats import GEMM, ElementType, FaultCause
 from xpu_rtl.command.types import Activity
+
+OUT_TYPES = (ElementType.INT32, ElementType.INT8, ElementType.UINT8)
 
 LANES, WORD = CONFIG.lanes, CONFIG.word_bytes
 FULL = CONFIG.sm_bytes // 4         # a command that finds less free scratchpad may not fit
@@ -21,7 +23,7 @@ def random_command(matrices, rng, *, size=3 * LANES + 1, **fields):
         tile_rows=rng.randint(1, CONFIG.acc_rows // tile_blocks), tile_blocks=tile_blocks,
         a_signed=rng.random() < 0.5, b_signed=rng.random() < 0.5,
         zero_points=rng.random() < 0.5, vector=rng.random() < 0.4,
-        column_order=rng.randint(0, 1), out_type=rng.choice(list(ElementType)),
+        column_order=rng.randint(0, 1), out_type=rng.choice(OUT_TYPES),
         has_bias=rng.random() < 0.4, scale_vector=rng.random() < 0.4,
         use_relu=rng.random() < 0.3, spread=rng.choice([0, 0, 1, 3]),
         release_semaphore=rng.choice([0, 1]), out_semaphore=rng.choice([0, 2]), **fields)
@@ -235,7 +237,8 @@ async def short_passes(dut):
     matrices = Matrices(CONFIG, 7)
     rows, gaps = await gaps_of(rig, matrices, [
         matrices.gemm(2 * LANES, 2 * LANES, 7 * LANES, tile_rows=LANES, column_order=order,
-                      out_type=ElementType.UINT8, a_semaphore=1, b_semaphore=2) for order in (0, 1)])
+                      out_type=ElementType.UINT8, a_semaphore=1, b_semaphore=2)
+        for order in (0, 1)])
     assert set(gaps) <= {Activity.MEMORY, Activity.BANK_CONFLICT}, set(gaps)
     assert len(gaps) < rows / CONFIG.sm_banks, f"{len(gaps)} gaps in {rows} rows"
 

@@ -70,11 +70,12 @@ class Layout:
         self.out_at, self.pitch = out_at, blocks * WORD
         self.values = {
             "rows": rows, "columns": columns, "depth": LANES, "tile_blocks": blocks,
-            "tile_rows": CONFIG.acc_rows // blocks, "a_signed": 1, "b_signed": 1,
+            "tile_rows": CONFIG.acc_rows // blocks, "a_type": ElementType.INT8,
+            "b_type": ElementType.INT8,
             "a_address": a_at, "a_pitch": WORD, "b_address": b_at, "b_pitch": WORD,
             "b_block_pitch": LANES * WORD, "out_address": out_at, "out_pitch": self.pitch,
             "has_bias": 1, "bias_address": bias_at, "scale_vector": 1, "scale_address": scale_at,
-            "out_type": out_type, "out_zero_point": zero, "relu": use_relu, "hold": 0,
+            "out_type": out_type, "out_zero_point": zero, "activation": int(use_relu), "hold": 0,
             "accumulate": 0}
 
     def _put(self, at, array):
@@ -88,7 +89,8 @@ async def many_outputs(dut):
     rng = np.random.default_rng(rig.rng.getrandbits(32))
     checked = 0
     for kind in ("ties", "spread", "large", "anything") * scaled(1):
-        for out_type, use_relu in ((ElementType.INT8, 0), (ElementType.UINT8, int(rng.integers(2)))):
+        for out_type, use_relu in ((ElementType.INT8, 0),
+                                   (ElementType.UINT8, int(rng.integers(2)))):
             layout = Layout(rng, kind, out_type, use_relu)
             await rig.fill(layout.memory)
             rig.issue([layout.values])

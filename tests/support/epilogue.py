@@ -65,7 +65,8 @@ def make_command(config, rng, memory, *, rows, blocks, tile_rows, tile_blocks, o
             "out_address": out_address + r * pitch + c * block_words, "out_pitch": pitch,
             "bias_address": bias_address + 4 * c, "scale_address": scale_address + 4 * c,
             "has_bias": has_bias, "scale_vector": scale_vector,
-            "scale": int(scalar.view(np.uint32)), "activation": int(use_relu), "out_type": int(out_type),
+            "scale": int(scalar.view(np.uint32)), "activation": int(use_relu),
+            "out_type": int(out_type),
             "out_zero_point": zero_point, "out_semaphore": semaphore,
         }, sums[r:r + height, c * lanes:(c + width) * lanes])
         tiles.append(tile)
@@ -149,7 +150,7 @@ def run(dut, config, tiles, memory, *, seed=0, ready_p=1.0, latency=(1, 1), add_
     rng = random.Random(seed)
     layout = TileDescriptor(config)
     banks = [{}, {}]
-    junk = (1 << 32 * config.lanes) - 1
+    junk = (1 << config.acc_width * config.lanes) - 1
     commands = sum(tile.fields["last"] for tile in tiles)
 
     def packed(tile):
@@ -158,7 +159,8 @@ def run(dut, config, tiles, memory, *, seed=0, ready_p=1.0, latency=(1, 1), add_
         for block in range(tile.fields["blocks"]):
             for row in range(tile.fields["rows"]):
                 part = tile.sums[row, block * lanes:(block + 1) * lanes].astype(np.int32)
-                rows[len(rows)] = int.from_bytes(part.tobytes(), "little")
+                rows[len(rows)] = sum((int(value) & 0xFFFF_FFFF) << config.acc_width * n
+                                      for n, value in enumerate(part))
         return rows
 
     async def bench(ctx):

@@ -27,6 +27,7 @@ class Matrices:
         self.rng = np.random.default_rng(seed)
         self.memory = self.rng.integers(0, 256, config.sm_bytes, np.uint8)
         self.free = 0
+        self.commands = []      #: as they were made
 
     def allocate(self, words, offset=0):
         """Byte address of free words; ``offset`` skips some, to vary the banks."""
@@ -105,7 +106,7 @@ class Matrices:
         if vector:
             values["b_zero_point_address"] = self.allocate(blocks)
         if hold:
-            return values | fields
+            return self._note(values | fields)
         pixels = rows * width
         out_pitch = blocks * out_type.bytes + spread
         values |= {"out_pitch": out_pitch * word,
@@ -139,7 +140,23 @@ class Matrices:
         if maximum:
             values |= {"has_max": 1, "max_accumulate": max_accumulate,
                        "max_address": self.allocate(1)}
-        return values | fields
+        return self._note(values | fields)
+
+    def _note(self, values):
+        self.commands.append(values)
+        return values
+
+    @property
+    def expected(self):
+        """``{byte address: value}`` of what all commands made so far write."""
+        image = self.memory.copy()
+        model = ModelTensor(self.config, image)
+        expected = {}
+        for command in map(command_of, self.commands):
+            model.execute(command)
+            expected |= {at: int(image[at]) for place in results_of(command)
+                         for at in range(place.start, place.stop)}
+        return expected
 
     def _image(self, conv, pixel_words, spread):
         """Fields of A for a CONV on an image of its own."""

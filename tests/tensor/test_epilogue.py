@@ -11,6 +11,7 @@ from xpu_rtl.tensor.epilogue import Epilogue
 from xpu_rtl.tensor.types import TileDescriptor
 
 NAMES = list(CONFIGS)
+OUT_TYPES = (ElementType.INT32, ElementType.INT8, ElementType.UINT8)
 BYTES = [ElementType.INT8, ElementType.UINT8]
 
 
@@ -19,7 +20,7 @@ def variant(lanes, epilogue_lanes):
                                epilogue_lanes=epilogue_lanes, acc_rows=64, tile_blocks=4)
 
 
-def random_commands(config, rng, memory, count, out_types=tuple(ElementType), most_rows=9):
+def random_commands(config, rng, memory, count, out_types=OUT_TYPES, most_rows=9):
     tiles = []
     for n in range(count):
         silent = rng.random() < 0.15
@@ -41,7 +42,7 @@ def random_commands(config, rng, memory, count, out_types=tuple(ElementType), mo
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("out_type", ElementType)
+@pytest.mark.parametrize("out_type", OUT_TYPES)
 def test_one_tile(name, out_type):
     config, memory = get_config(name), {}
     tiles = make_command(
@@ -80,7 +81,7 @@ def gaps(cycles):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("out_type", ElementType)
+@pytest.mark.parametrize("out_type", OUT_TYPES)
 def test_throughput_as_documented(name, out_type):
     """Four row tiles by two column tiles, parameters changing with each tile: no gap."""
     config, memory = get_config(name), {}
@@ -99,7 +100,7 @@ def test_throughput_as_documented(name, out_type):
 
 
 @pytest.mark.parametrize("epilogue_lanes", [1, 4, 16])
-@pytest.mark.parametrize("out_type", ElementType)
+@pytest.mark.parametrize("out_type", OUT_TYPES)
 def test_throughput_of_other_ratios(epilogue_lanes, out_type):
     config, memory = variant(16, epilogue_lanes), {}
     tiles = make_command(config, np.random.default_rng(3), memory, rows=40, blocks=1, tile_rows=20,
@@ -111,7 +112,7 @@ def test_throughput_of_other_ratios(epilogue_lanes, out_type):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("out_type", ElementType)
+@pytest.mark.parametrize("out_type", OUT_TYPES)
 def test_latency_as_documented(name, out_type):
     config, memory = get_config(name), {}
     tiles = make_command(config, np.random.default_rng(4), memory, rows=1, blocks=1, tile_rows=1,
@@ -144,7 +145,7 @@ def test_int32_after_bytes_waits_for_the_pipeline():
     assert starts[2] - ends[1] == 4
 
 
-@pytest.mark.parametrize("out_type", ElementType)
+@pytest.mark.parametrize("out_type", OUT_TYPES)
 def test_output_outside_scratchpad(out_type):
     """Rows 0 to 2 of the second command fit; row 3 does not."""
     config, memory = get_config("tiny"), {}
@@ -156,7 +157,8 @@ def test_output_outside_scratchpad(out_type):
     bad = make_command(config, rng, memory, rows=5, blocks=1, tile_rows=5, tile_blocks=1,
                        out_type=out_type, out_address=base, pitch=16, semaphore=2)
     late = make_command(config, rng, memory, rows=1, blocks=1, tile_rows=1, tile_blocks=1,
-                        out_type=ElementType.INT8, out_address=0, pitch=1, parameters=64, has_bias=True)
+                        out_type=ElementType.INT8, out_address=0, pitch=1, parameters=64,
+                        has_bias=True)
     log = run(Epilogue(config), config, good + bad + late, memory, ready_p=0.3, latency=(1, 20),
               add_p=0.2)
     expected = good[0].words + bad[0].words[:3 * words]

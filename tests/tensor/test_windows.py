@@ -8,7 +8,7 @@ import pytest
 from support.command_windows import CLOSED, OPEN
 from support.tensor_rig import Matrices, run_commands
 from xpu_rtl.address_map import Space
-from xpu_rtl.command.formats import FaultCause, ElementType
+from xpu_rtl.command.formats import ElementType, FaultCause
 from xpu_rtl.configs import get_config
 
 TINY = get_config("tiny")
@@ -64,7 +64,8 @@ def lines(first, last):
      ("b_address", READ_SM)),
     ({"sm_first": 4}, {"a_address": 5 * LINE, "b_address": 6 * LINE, "out_address": 0},
      ("out_address", WRITE_SM)),
-    ({"sm_last": 40}, {"scale_vector": 1, "scale_address": 41 * LINE, "out_type": 1}, ("scale_address", READ_SM)),
+    ({"sm_last": 40}, {"scale_vector": 1, "scale_address": 41 * LINE, "out_type": 1},
+     ("scale_address", READ_SM)),
     ({"sm_last": 40}, {"has_bias": 1, "bias_address": 41 * LINE, "out_address": 50 * LINE},
      ("out_address", WRITE_SM)),
     ({"sm_last": 40}, {"b_zero_point_vector": 1, "b_zero_point_address": 255 * LINE},

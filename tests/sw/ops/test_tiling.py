@@ -8,7 +8,7 @@ from xpu.ops.gemm_plan import GemmShape, Job, Load
 from xpu.ops.tiling import GemmProblem, choose_plan, plan_gemm
 from xpu_rtl import get_config
 from xpu_rtl.address_map import Space, SystemAddress
-from xpu_rtl.command.formats import Opcode, ElementType
+from xpu_rtl.command.formats import ElementType, Opcode
 
 
 class Zero:
