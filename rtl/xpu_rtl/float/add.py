@@ -1,9 +1,10 @@
 """Addition of FP32 numbers in several lanes."""
 
-from amaranth import Cat, Module, Signal, unsigned
+from amaranth import Module, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.pipeline import Valids
 from .lane import ADD_STAGES, Lane, add
 
 __all__ = ["FloatAdd"]
@@ -50,11 +51,9 @@ class FloatAdd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(self.LATENCY)
-        m.d.sync += valid.eq(Cat(self.i.valid, valid))
-        m.d.comb += [self.o.valid.eq(valid[-1]), self.busy.eq(valid.any())]
-        enables = [self.i.valid, *valid[:-1]]
+        valids = Valids(m, self.i.valid, self.LATENCY)
+        m.d.comb += [self.o.valid.eq(valids.last), self.busy.eq(valids.busy)]
         for n in range(self._lanes):
-            lane = Lane(m, enables, str(n))
+            lane = Lane(m, valids.enables, str(n))
             m.d.comb += self.o.p[n].eq(add(lane, 0, "sum", self.i.p.a[n], self.i.p.b[n]))
         return m

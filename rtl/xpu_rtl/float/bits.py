@@ -2,12 +2,11 @@
 
 from amaranth import Cat, Const, Mux, Signal
 
-__all__ = ["INFINITY", "NAN", "NEGATIVE_ZERO", "maximum", "named", "normalise", "round_even",
+__all__ = ["INFINITY", "NAN", "maximum", "named", "normalise", "round_even",
            "shift_right"]
 
 NAN = 0x7FC0_0000               #: the only NaN that is ever produced
 INFINITY = 0x7F80_0000
-NEGATIVE_ZERO = 0x8000_0000     #: what leaves every other number as it is when added to it
 
 
 def named(m, name, shape, value):

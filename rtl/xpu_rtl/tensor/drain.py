@@ -7,9 +7,13 @@ from amaranth.utils import ceil_log2
 
 from ..command.formats import Activation, ElementType
 from ..params import XpuConfig
+from .choose import element_shift
+from .finish import FinishLanes
+from .requantize import Requantizer
 from .types import AccumulatorPort, Kind, TileDescriptor, retreat, wide_address
 
-__all__ = ["DrainSequencer", "DrainStep", "Path", "RowEnd", "Shape", "path_of"]
+__all__ = ["PATH_FIELDS", "PIPE", "DrainSequencer", "DrainStep", "Path", "RowEnd", "Shape",
+           "path_of"]
 
 
 class Path(enum.Enum, shape=2):
@@ -20,8 +24,12 @@ class Path(enum.Enum, shape=2):
     FLOAT = 2       #: everything else
 
 
+#: What the way of a tile depends on.
+PATH_FIELDS = ("kind", "out_type", "float_bias", "has_residual", "has_max", "activation")
+
+
 def path_of(m, name, tile):
-    """Named ``Path`` of a tile."""
+    """Named ``Path`` of a tile, or of an object with its ``PATH_FIELDS``."""
     path = Signal(Path, name=name)
     byte = (tile.out_type == ElementType.INT8) | (tile.out_type == ElementType.UINT8)
     plain = ~(tile.float_bias | tile.has_residual | tile.has_max
@@ -33,6 +41,12 @@ def path_of(m, name, tile):
     with m.Else():
         m.d.comb += path.eq(Path.FLOAT)
     return path
+
+
+#: Cycles after which a step has left the datapath for good, by its way: two stages before the
+#: lanes, and after them the table and the word.
+PIPE = {Path.RAW: 2 + 2, Path.BYTES: 2 + Requantizer.LATENCY + 2,
+        Path.FLOAT: 2 + FinishLanes.LATENCY + 2}
 
 
 class Shape:
@@ -139,8 +153,6 @@ class DrainSequencer(wiring.Component):
     Reset: no tile.
     """
 
-    PIPE = 36       #: longest way of a step through the datapath, and more
-
     def __init__(self, config: XpuConfig):
         self._config = config
         self.param_lanes = max(config.epilogue_lanes, config.lanes // 4)
@@ -184,11 +196,7 @@ class DrainSequencer(wiring.Component):
                          "block_room"))
 
         # What the element size decides.
-        shift = Signal(2)
-        with m.Switch(tile.out_type):
-            for element in ElementType:
-                with m.Case(int(element)):
-                    m.d.comb += shift.eq(element.bytes.bit_length() - 1)
+        shift = element_shift(m, "shift", tile.out_type)
         word_first, word_end, row_last, part_last = (
             Signal(name=name) for name in ("word_first", "word_end", "row_last", "part_last"))
         group = Signal(range(config.lanes // config.epilogue_lanes))
@@ -286,7 +294,12 @@ class DrainSequencer(wiring.Component):
         new = self.tile.p
         new_path, path = path_of(m, "new_path", new), Signal(Path, reset_less=True)
         had_table = Signal(reset_less=True)
-        ages = [Signal(range(self.PIPE + 1), name=f"age_{n}") for n in range(2)]
+        ages = [Signal(range(max(PIPE.values()) + 1), name=f"age_{n}") for n in range(2)]
+        of_path = Signal.like(ages[0])
+        with m.Switch(path):
+            for way, cycles in PIPE.items():
+                with m.Case(way):
+                    m.d.comb += of_path.eq(cycles)
         m.d.comb += [
             differs.eq((new_path != path) | (new.has_table != had_table)),
             waits.eq(~new.silent & (Mux(setting, ages[0], ages[1]) != 0)
@@ -297,8 +310,7 @@ class DrainSequencer(wiring.Component):
         ]
         for n, age in enumerate(ages):
             with m.If(self.step.valid & (setting == n)):
-                # The requantiser's way is shorter, and is what small products wait for.
-                m.d.sync += age.eq(Mux(path == Path.FLOAT, self.PIPE, 12))
+                m.d.sync += age.eq(of_path)
             with m.Elif(age != 0):
                 m.d.sync += age.eq(age - 1)
         m.d.sync += ready_tiles.eq(ready_tiles + self.computed - taken)

@@ -11,8 +11,9 @@ from ..common.fifo import StreamFifo
 from ..params import XpuConfig
 from ..prims.clock_gate import add_gated
 from ..scratchpad.types import ScratchpadPort
+from .choose import choose, choose_fields, element_shift
 from .completion import RowCompletion
-from .drain import DrainSequencer, DrainStep, Path, path_of
+from .drain import PATH_FIELDS, DrainSequencer, DrainStep, Path, path_of
 from .finish import FinishLanes, FinishSettings
 from .gather import Gather
 from .maximum import RunningMaximum
@@ -168,14 +169,15 @@ class Epilogue(wiring.Component):
         m.d.sync += s1_valid.eq(drain.step.valid)
         with m.If(drain.step.valid):
             m.d.sync += s1.eq(drain.step.payload)
-        with m.If(drain.residual_used | (drain.step.valid & residual.o.valid)):
+        with m.If(drain.step.valid & residual.o.valid):
             m.d.sync += s1_residual.eq(residual.o.payload)
-        s1_tile = self._setting(m, "s1_tile", drain, s1.setting)
+        s1_tile = choose_fields(m, "s1_tile", s1.setting, drain.settings, (
+            *PATH_FIELDS, "has_bias", "scale_vector", "scale"))
         path = path_of(m, "s1_path", s1_tile)
-        acc = self._choose(m, "acc_group", self.acc.data, s1.group, acc_width * lanes)
+        acc = choose(m, "acc_group", self.acc.data, s1.group, acc_width * lanes)
         column = s1.group[:ceil_log2(loader.row_lanes // lanes)]
-        bias = self._choose(m, "bias_group", loader.bias, column, 32 * lanes)
-        scale = self._choose(m, "scale_group", loader.scale, column, 32 * lanes)
+        bias = choose(m, "bias_group", loader.bias, column, 32 * lanes)
+        scale = choose(m, "scale_group", loader.scale, column, 32 * lanes)
 
         # Stage 2: the group and what is done with it.
         s2_raw, s2_bytes, s2_float = Signal(), Signal(), Signal()
@@ -193,7 +195,8 @@ class Epilogue(wiring.Component):
             ]
             with m.If(s1_tile.has_residual):
                 m.d.sync += s2_residual.eq(s1_residual)
-        tile = self._setting(m, "s2_tile", drain, s2.setting)
+        tile = choose_fields(m, "s2_tile", s2.setting, drain.settings,
+                             ("activation", "out_type", "out_zero_point"))
         relu = Signal()
         m.d.comb += relu.eq(tile.activation == Activation.RELU)
 
@@ -237,14 +240,6 @@ class Epilogue(wiring.Component):
                      word.eq(Mux(raw_valid, raw_word, byte_word))]
         return word_valid, word
 
-    @staticmethod
-    def _setting(m, name, drain, setting):
-        """The tile that a step belongs to."""
-        tile = Signal.like(drain.settings[0], name=name)
-        m.d.comb += tile.eq(Mux(setting, drain.settings[1].as_value(),
-                                drain.settings[0].as_value()))
-        return tile
-
     def _raw(self, m, s2_raw, tile, sums, low_sums):
         """INT32 and INT64: words of the sums themselves. Returns ``valid`` and the word."""
         config, lanes = self._config, self._config.epilogue_lanes
@@ -273,10 +268,12 @@ class Epilogue(wiring.Component):
         # Which tile a group belongs to: the requantiser does not say.
         settings = Signal(Requantizer.LATENCY)
         m.d.sync += settings.eq(Cat(s2.setting, settings))
-        bytes_from = self._setting(m, "bytes_from", drain, settings[-1])
+        bytes_from = choose_fields(m, "bytes_from", settings[-1], drain.settings,
+                                   ("has_table",))
         step = Signal(DrainStep(config))
         m.d.comb += step.eq(finish.o.p.tag)
-        floats_from = self._setting(m, "floats_from", drain, step.setting)
+        floats_from = choose_fields(m, "floats_from", step.setting, drain.settings, (
+            "has_max", "max_accumulate", "has_table", "out_type"))
         bytes_now, floats_now = requantizer.o.valid, finish.o.valid
         m.d.comb += [
             maximum.valid.eq(floats_now & floats_from.has_max & ~step.maximum),
@@ -284,11 +281,7 @@ class Epilogue(wiring.Component):
             maximum.count.eq(step.count), maximum.magnitude.eq(finish.o.p.magnitude),
         ]
 
-        shift = Signal(2)
-        with m.Switch(floats_from.out_type):
-            for element in ElementType:
-                with m.Case(int(element)):
-                    m.d.comb += shift.eq(min(2, element.bytes.bit_length() - 1))
+        shift = element_shift(m, "shift", floats_from.out_type, most=2)
         looks_up, alone = Signal(), Signal()        # alone: the group in the table is none
         direct = Signal()
         m.d.comb += [
@@ -315,16 +308,6 @@ class Epilogue(wiring.Component):
                     bytes_now, requantizer.o.p[n], finish.o.p.elements[n]))),
             ]
         return gather.o_valid, gather.word
-
-    @staticmethod
-    def _choose(m, name, source, index, width):
-        """Named signal: part ``index`` of ``source``, in parts of ``width`` bits."""
-        chosen = Signal(width, name=name)
-        with m.Switch(index):
-            for n in range(len(source) // width):
-                with m.Case(n):
-                    m.d.comb += chosen.eq(source[n * width:(n + 1) * width])
-        return chosen
 
     def _queue(self, m, drain, word_valid, word):
         """Offer words to the scratchpad; those it does not take at once wait in a queue."""

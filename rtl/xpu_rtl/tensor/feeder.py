@@ -14,8 +14,9 @@ __all__ = ["Feeder"]
 class Feeder(wiring.Component):
     """Let words into the array when their weights are loaded and their accumulators are free.
 
-    A pass begins when the shadow block is full, and not within ``Accumulator.MIN_DISTANCE`` cycles
-    of the one before (short passes only). If it is to be ``apart`` from the one before, or of
+    A pass begins when the shadow block is full, and so late that each of its words enters at least
+    ``Accumulator.MIN_DISTANCE`` cycles after its like of the pass before (short passes only, which
+    may have been held up half-way). If it is to be ``apart`` from the one before, or of
     another kind, it begins when the accumulators are at rest. The first pass of a tile also needs
     the tile announced to the epilogue, and its accumulator memory released by the tile before the
     last. Later words of a pass wait for nothing else.
@@ -82,7 +83,11 @@ class Feeder(wiring.Component):
                                    for name in ("kept_rows", "kept_columns"))    # left
         kept_address, kept_start = (Signal(range(config.acc_rows), name=name, reset_less=True)
                                     for name in ("kept_address", "kept_start"))
-        gap = Signal(range(Accumulator.FLOAT_MIN_DISTANCE))
+        # Cycles until the next pass may begin, and what the word at hand asks for: each word has to
+        # be ``MIN_DISTANCE`` before its like, which is as far behind the first of the next pass.
+        gap, spacing, kept_spacing = (
+            Signal(range(Accumulator.FLOAT_MIN_DISTANCE), name=name)
+            for name in ("gap", "spacing", "kept_spacing"))
         kind = Signal(Kind, reset_less=True)        # of the pass before
         tiles = Signal(range(8))        # announced and not begun
         taken = Signal(2)               # memories in use by tiles that are not silent
@@ -124,14 +129,19 @@ class Feeder(wiring.Component):
         begins, complete = Signal(), Signal()
         m.d.comb += [begins.eq(self.swap & feed.tile_first),
                      complete.eq(self.valid & self.tag.last & ~feed.silent)]
+        floating = (feed.kind == Kind.FP16) | (feed.kind == Kind.BF16)
+        with m.If(~inside):
+            m.d.comb += spacing.eq(Mux(floating, Accumulator.FLOAT_MIN_DISTANCE - 1,
+                                       Accumulator.MIN_DISTANCE - 1))
+        with m.Elif(kept_spacing != 0):
+            m.d.comb += spacing.eq(kept_spacing - 1)
         with m.If(gap != 0):
             m.d.sync += gap.eq(gap - 1)
         with m.If(self.swap):
-            floating = (feed.kind == Kind.FP16) | (feed.kind == Kind.BF16)
-            m.d.sync += [kind.eq(feed.kind), gap.eq(
-                Mux(floating, Accumulator.FLOAT_MIN_DISTANCE - 1, Accumulator.MIN_DISTANCE - 1))]
+            m.d.sync += kind.eq(feed.kind)
         with m.If(self.valid):
-            m.d.sync += [inside.eq(~ends), kept_rows.eq(rows), kept_columns.eq(columns - 1),
+            m.d.sync += [inside.eq(~ends), gap.eq(spacing), kept_spacing.eq(spacing),
+                         kept_rows.eq(rows), kept_columns.eq(columns - 1),
                          kept_address.eq(self.tag.address + 1), kept_start.eq(start)]
             with m.If(row_ends):
                 m.d.sync += [kept_rows.eq(rows - 1), kept_columns.eq(feed.columns),

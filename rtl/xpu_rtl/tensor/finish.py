@@ -1,10 +1,11 @@
 """From sums to results: the floating-point path of the epilogue."""
 
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..command.formats import Activation, ElementType
+from ..common.pipeline import Valids
 from ..float.bits import NAN, round_even, shift_right
 from ..float.lane import (
     ADD_STAGES,
@@ -16,6 +17,7 @@ from ..float.lane import (
     multiply,
 )
 from ..params import XpuConfig
+from .choose import choose_fields
 from .types import Kind
 
 __all__ = ["TAG_WIDTH", "FinishInput", "FinishLanes", "FinishOutput", "FinishSettings"]
@@ -27,6 +29,18 @@ _BIASED = _SCALED + ADD_STAGES                  #: of that plus the FP32 bias
 _SUMMED = _BIASED + ADD_STAGES                  #: of that plus the residual
 _ACTIVE = _SUMMED + MULTIPLY_STAGES + 1         #: behind the activation
 _STAGES = _ACTIVE + 2                           #: in the output type
+
+
+#: Settings looked at in a stage.
+_USED = {
+    0: ("kind", "float_bias", "residual_type", "residual_zero_point"),
+    INTEGER_STAGES: ("residual_scale",),
+    _BIASED: ("float_bias",),
+    _SUMMED: ("has_residual", "low"),
+    _ACTIVE - 1: ("activation", "low", "high"),
+    _ACTIVE: ("out_type",),
+    _ACTIVE + 1: ("out_type", "out_zero_point"),
+}
 
 
 class FinishSettings(data.StructLayout):
@@ -116,22 +130,18 @@ class FinishLanes(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(self.LATENCY)
-        m.d.sync += valid.eq(Cat(self.i.valid, valid))
-        m.d.comb += [self.o.valid.eq(valid[-1]), self.busy.eq(valid.any())]
-        enables = [self.i.valid, *valid[:-1]]
-        shared = Lane(m, enables, "shared")
+        valids = Valids(m, self.i.valid, self.LATENCY)
+        m.d.comb += [self.o.valid.eq(valids.last), self.busy.eq(valids.busy)]
+        shared = Lane(m, valids.enables, "shared")
         settings, setting, tag = [], self.i.p.setting, self.i.p.tag
         for stage in range(self.LATENCY):
-            choice = Signal(FinishSettings(), name=f"s{stage}_settings")
-            m.d.comb += choice.eq(Mux(setting, self.settings[1].as_value(),
-                                      self.settings[0].as_value()))
-            settings.append(choice)
+            settings.append(choose_fields(m, f"s{stage}", setting, self.settings,
+                                          _USED.get(stage, ())))
             setting = shared.register(stage + 1, "setting", 1, setting)
             tag = shared.register(stage + 1, "tag", TAG_WIDTH, tag)
         m.d.comb += self.o.p.tag.eq(tag)
         for n in range(self._config.epilogue_lanes):
-            lane = Lane(m, enables, str(n))
+            lane = Lane(m, valids.enables, str(n))
             element, magnitude = self._lane(m, lane, n, settings)
             m.d.comb += [self.o.p.elements[n].eq(element), self.o.p.magnitude[n].eq(magnitude)]
         return m

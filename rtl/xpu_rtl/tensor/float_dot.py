@@ -4,6 +4,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.pipeline import Valids
 from ..float.bits import maximum
 from ..float.lane import Lane, normalised, pack
 from ..params import XpuConfig
@@ -85,10 +86,9 @@ class FloatDot(wiring.Component):
         m = Module()
         config = self._config
         count = config.wide_lanes
-        valid = Signal(self.LATENCY)
-        m.d.sync += valid.eq(Cat(self.valid, valid))
-        enables = [self.valid, *valid[:-1]]
-        m.d.comb += self.busy.eq(valid.any())
+        valids = Valids(m, self.valid, self.LATENCY)
+        enables = valids.enables
+        m.d.comb += self.busy.eq(valids.busy)
 
         # Stage 1: operands.
         words = Signal.like(self.word, name="s1_word", reset_less=True)

@@ -4,6 +4,7 @@ from amaranth import Cat, Const, Module, Mux, Signal, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..common.pipeline import Valids
 from ..params import XpuConfig
 
 __all__ = ["RequantizeInput", "Requantizer"]
@@ -84,12 +85,11 @@ class Requantizer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        valid = Signal(self.LATENCY)
-        m.d.sync += valid.eq(Cat(self.i.valid, valid))
-        m.d.comb += [self.o.valid.eq(valid[-1]), self.busy.eq(valid.any())]
+        valids = Valids(m, self.i.valid, self.LATENCY)
+        m.d.comb += [self.o.valid.eq(valids.last), self.busy.eq(valids.busy)]
 
         zero_point, out_signed = self.i.p.zero_point, self.i.p.out_signed
-        enables = [self.i.valid, *valid[:-1]]
+        enables = valids.enables
         for stage, enable in enumerate(enables[:-1], start=1):
             next_zero = Signal(signed(9), name=f"s{stage}_zero_point", reset_less=True)
             next_signed = Signal(name=f"s{stage}_out_signed", reset_less=True)

@@ -4,10 +4,10 @@ from amaranth import Cat, Module, Mux, Signal, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..command.formats import ElementType
 from ..common.fifo import StreamFifo
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
+from .choose import element_shift
 from .drain import Shape
 from .reader import WordReader
 from .types import TileDescriptor, retreat, wide_address
@@ -69,11 +69,7 @@ class ResidualReader(wiring.Component):
 
         active = Signal()
         tile = Signal(TileDescriptor(config), reset_less=True)
-        shift = Signal(2)
-        with m.Switch(tile.residual_type):
-            for element in ElementType:
-                with m.Case(int(element)):
-                    m.d.comb += shift.eq(min(2, element.bytes.bit_length() - 1))
+        shift = element_shift(m, "shift", tile.residual_type, most=2)
         last_of_row = Signal(3)
         m.d.comb += last_of_row.eq((1 << shift) - 1)
 

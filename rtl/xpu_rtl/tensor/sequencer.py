@@ -9,8 +9,11 @@ from ..command.types import FaultReport, IssuedCommand, SemaphoreView, command_l
 from ..command.windows import RingWindows
 from ..params import XpuConfig
 from .check import CommandCheck
-from .clip import COORDINATE, TapClip
+from .choose import kind_of
+from .clip import COORDINATE
+from .describe import describe_tile
 from .steps import Steps
+from .taps import SHORT, TapWalk
 from .types import (
     SEQUENCE_WIDTH,
     ActivationPass,
@@ -18,36 +21,13 @@ from .types import (
     TileDescriptor,
     WeightPass,
     advance,
+    behind,
     offset_width,
     wide_address,
+    word_address,
 )
 
-__all__ = ["Sequencer", "element_shift", "kind_of"]
-
-_SHORT = 16     #: passes shorter than this may leave too little distance between equal accumulators
-_KINDS = {ElementType.INT16: Kind.INT16, ElementType.FP16: Kind.FP16, ElementType.BF16: Kind.BF16}
-_SHIFTS = {ElementType.INT32: 2, ElementType.INT8: 0, ElementType.UINT8: 0, ElementType.INT16: 1,
-           ElementType.INT64: 3, ElementType.FP32: 2, ElementType.FP16: 1, ElementType.BF16: 1}
-
-
-def kind_of(m, name, element_type):
-    """Named ``Kind`` of operands of an element type."""
-    kind = Signal(Kind, name=name)
-    with m.Switch(element_type):
-        for of, result in _KINDS.items():
-            with m.Case(int(of)):
-                m.d.comb += kind.eq(result)
-    return kind
-
-
-def element_shift(m, name, element_type):
-    """Named log2 of the bytes of an element type."""
-    result = Signal(2, name=name)
-    with m.Switch(element_type):
-        for of, size in _SHIFTS.items():
-            with m.Case(int(of)):
-                m.d.comb += result.eq(size)
-    return result
+__all__ = ["Sequencer"]
 
 
 class Sequencer(wiring.Component):
@@ -136,10 +116,7 @@ class Sequencer(wiring.Component):
         pixel_range = range(config.acc_rows + 1)
 
         def words(value):
-            """Wide word address of a byte address or pitch."""
-            if len(value) <= config.sm_byte_width:
-                return Cat(value[shift:], Const(0, 1))
-            return Cat(value[shift:config.sm_byte_width], value[config.sm_byte_width:].any())
+            return word_address(config, value)
 
         def state(shape, name):
             return Signal(shape, name=name, reset_less=True)
@@ -170,9 +147,6 @@ class Sequencer(wiring.Component):
         a_done = state(config.semaphore_width, "a_done")  # threshold before this row tile
         b_column = state(address, "b_column")             # k row 0, first block of this tile
         b_threshold = state(config.semaphore_width, "b_threshold")
-        tap_row, tap_column = state(8, "tap_row"), state(8, "tap_column")
-        tap_start, tap_offset = state(far, "tap_start"), state(far, "tap_offset")
-        tap_u, tap_v = state(COORDINATE, "tap_u"), state(COORDINATE, "tap_v")
         moved = state(1, "moved")       # the rectangle is another one than that of the word before
         b_tap = state(address, "b_tap")
         depth_left = state(24, "depth_left")
@@ -233,52 +207,18 @@ class Sequencer(wiring.Component):
         block_pitch = named("block_pitch", words(c.b_block_pitch))
         next_b_block = advance(m, "next_b_block", b_block, block_pitch)
         next_b_tap = advance(m, "next_b_tap", b_tap, named("b_tap_pitch", words(c.b_tap_pitch)))
-        tap_row_last, tap_column_last, tap_last = Signal(), Signal(), Signal()
-        m.d.comb += [tap_row_last.eq(~conv | (tap_row + 1 == c.kernel_height)),
-                     tap_column_last.eq(~conv | (tap_column + 1 == c.kernel_width)),
-                     tap_last.eq(tap_row_last & tap_column_last)]
 
-        m.submodules.clip = clip = TapClip(config)
-        m.d.comb += [
-            clip.rows.eq(tile_rows), clip.columns.eq(width), clip.u.eq(tap_u), clip.v.eq(tap_v),
-            clip.u_step.eq(c.u_step), clip.v_step.eq(c.v_step), clip.u_limit.eq(c.u_limit),
-            clip.v_limit.eq(c.v_limit), clip.row_pitch.eq(c.a_pitch >> shift),
-            clip.column_pitch.eq(c.a_column_pitch >> shift),
-        ]
-        # The rectangle: the whole tile with what exists inside, what exists, or a pixel of zero.
-        clip_rows, clip_columns, clip_pixels = (
-            Signal(pixel_range, name=f"clip_{name}") for name in ("rows", "columns", "pixels"))
-        short = Signal()
-        m.d.comb += [
-            clip_rows.eq(clip.row_end - clip.row_begin),
-            clip_columns.eq(clip.column_end - clip.column_begin),
-            clip_pixels.eq(Mux(clip_rows >= _SHORT, _SHORT, clip_rows[:5])
-                           * Mux(clip_columns >= _SHORT, _SHORT, clip_columns[:5])),
-            short.eq(clip.empty | (clip_pixels < _SHORT)),
-        ]
-
-        def offset(name, base, distance):
-            """Wide address ``distance`` words behind ``base``, which may be large."""
-            step = named(f"{name}_distance",
-                         Cat(distance[:sm_bits], distance[sm_bits:].any())
-                         if len(distance) > sm_bits else distance)
-            return advance(m, name, base, step)
-
-        out_shift = element_shift(m, "out_shift", c.out_type)
-        residual_shift = element_shift(m, "residual_shift", c.residual_type)
+        m.submodules.taps = taps = TapWalk(config)
+        tap_last = Signal()
+        m.d.comb += [taps.command.eq(c), taps.rows.eq(tile_rows), taps.width.eq(width),
+                     taps.origin.eq(a_row), taps.u.eq(u_row), tap_last.eq(~conv | taps.last)]
         by_word = named("by_word", column_block + block, len(column_block))
-        by_four = named("by_four", column_block << 2, len(column_block) + 2)
-        by_output, by_residual = (
-            named(name, column_block << size, len(column_block) + 3)
-            for name, size in (("by_output", out_shift), ("by_residual", residual_shift)))
-        zero_points = offset("zero_points", named(
+        zero_points = behind(m, "zero_points", named(
             "zero_point_base", words(c.b_zero_point_address)), by_word)
 
         # What is sent.
         first, last = Signal(), Signal()    # pass of its tile
         command_last = Signal()             # tile of its command
-        tail = named("tail", Mux(column_last, ((c.columns - 1) & (lanes - 1)) + 1, lanes),
-                     range(lanes + 1))
         weight, activation = self.weight.p, self.activation.p
         feed = activation.feed
         m.d.comb += [
@@ -313,7 +253,7 @@ class Sequencer(wiring.Component):
             feed.a_signed.eq(c.a_type == ElementType.INT8),
             feed.zero_point.eq(c.a_zero_point),
             feed.apart.eq(conv & moved & ~depth_first & (block == 0)
-                          & ((tile_blocks == 1) | short | was_short)),
+                          & ((tile_blocks == 1) | taps.short | was_short)),
             feed.tile_first.eq(first),
             feed.tile_last.eq(last),
             feed.silent.eq(c.hold),
@@ -330,36 +270,21 @@ class Sequencer(wiring.Component):
         with m.Elif(whole):
             m.d.comb += [feed.rows.eq(tile_rows), feed.columns.eq(width),
                          feed.accumulator.eq(accumulator)]
-            with m.If(~clip.empty):
+            with m.If(~taps.empty):
                 m.d.comb += [
-                    activation.row_begin.eq(clip.row_begin), activation.row_end.eq(clip.row_end),
-                    activation.column_begin.eq(clip.column_begin),
-                    activation.column_end.eq(clip.column_end)]
+                    activation.row_begin.eq(taps.row_begin), activation.row_end.eq(taps.row_end),
+                    activation.column_begin.eq(taps.column_begin),
+                    activation.column_end.eq(taps.column_end)]
         with m.Else():
             m.d.comb += [
-                feed.rows.eq(clip_rows), feed.columns.eq(clip_columns),
-                feed.accumulator.eq(accumulator + clip.pixel),
-                activation.row_end.eq(clip_rows), activation.column_end.eq(clip_columns)]
-        base = {name: named(f"{name}_base", words(c[f"{name}_address"]))
-                for name in ("bias", "scale", "table", "max")}
-        descriptor = {
-            "bank": bank, "kind": kind, "rows": tile_pixels, "blocks": tile_blocks, "tail": tail,
+                feed.rows.eq(taps.rows_seen), feed.columns.eq(taps.columns_seen),
+                feed.accumulator.eq(accumulator + taps.pixel),
+                activation.row_end.eq(taps.rows_seen), activation.column_end.eq(taps.columns_seen)]
+        describe_tile(m, config, self.tile.p, c, {
+            "bank": bank, "kind": kind, "rows": tile_pixels, "blocks": tile_blocks,
             "column_tile": column_tile, "first": tile_first, "last": command_last,
-            "silent": c.hold,
-            "out_address": offset("tile_out", out_row, by_output),
-            "out_pitch": c.out_pitch[shift:config.sm_byte_width],
-            "residual_address": offset("tile_residual", residual_row, by_residual),
-            "residual_pitch": c.residual_pitch[shift:config.sm_byte_width],
-            "bias_address": offset("tile_bias", base["bias"], by_four),
-            "scale_address": offset("tile_scale", base["scale"], by_four),
-            "table_address": base["table"], "max_address": base["max"],
-            **{name: c[name] for name in (
-                "has_bias", "float_bias", "scale_vector", "has_residual", "has_table", "has_max",
-                "max_accumulate", "scale", "activation", "low", "high", "residual_type",
-                "residual_zero_point", "residual_scale", "out_type", "out_zero_point",
-                "out_semaphore")},
-        }
-        m.d.comb += [self.tile.p[name].eq(value) for name, value in descriptor.items()]
+        }, column_block=column_block, column_last=column_last, out_row=out_row,
+            residual_row=residual_row)
         m.d.comb += [self.b_view.semaphore.eq(c.b_semaphore), self.b_view.threshold.eq(b_threshold)]
 
         # A pass leaves when all who must take it can.
@@ -398,7 +323,8 @@ class Sequencer(wiring.Component):
                     m.next = "tile"
             with m.State("tile"):       # sizes of the tile; the wait for weights is evaluated
                 short_rows, short_columns = Signal(), Signal()
-                m.d.comb += [started.eq(tile_first), short_rows.eq(rows_left <= c.tile_rows),
+                m.d.comb += [started.eq(tile_first), taps.start.eq(1),
+                             short_rows.eq(rows_left <= c.tile_rows),
                              short_columns.eq(blocks_left <= c.tile_blocks)]
                 m.d.sync += [
                     row_last.eq(short_rows), column_last.eq(short_columns),
@@ -408,23 +334,22 @@ class Sequencer(wiring.Component):
                     tile_blocks.eq(Mux(short_columns, blocks_left, c.tile_blocks)),
                     depth_left.eq(c.depth), depth_first.eq(1), moved.eq(1), block.eq(0),
                     accumulator.eq(0), whole.eq(1), ending.eq(0), was_short.eq(0),
-                    tap_row.eq(0), tap_column.eq(0), a_offset.eq(a_row), tap_offset.eq(a_row),
-                    tap_start.eq(a_row), tap_u.eq(u_row), tap_v.eq(c.v_start),
+                    a_offset.eq(a_row),
                     b_tap.eq(b_column), b_row.eq(b_column), b_block.eq(b_column),
                 ]
                 m.next = "pass"
                 with m.If(conv):
                     m.next = "look"
             with m.State("look"):       # at the tap's pixels
-                m.d.comb += clip.start.eq(~check.bad)
+                m.d.comb += taps.look.eq(~check.bad)
                 m.next = "clip"
                 with m.If(check.bad):
                     m.next = "refuse"
             with m.State("clip"):       # until they are known
-                with m.If(clip.done):
-                    m.d.sync += a_offset.eq(Mux(whole, tap_offset, tap_offset + clip.distance))
+                with m.If(taps.done):
+                    m.d.sync += a_offset.eq(Mux(whole, taps.offset, taps.offset + taps.distance))
                     m.next = "pass"
-                    with m.If(clip.empty & ~whole):
+                    with m.If(taps.empty & ~whole):
                         m.next = "tap"
                         with m.If(tap_last):
                             m.d.sync += ending.eq(1)
@@ -443,12 +368,12 @@ class Sequencer(wiring.Component):
                             depth_left.eq(depth_left - most_terms), a_offset.eq(a_offset + 1),
                             b_row.eq(next_b_row), b_block.eq(next_b_row),
                         ]
-                        with m.If(conv & whole & ~(clip.empty & tap_last)):
+                        with m.If(conv & whole & ~(taps.empty & tap_last)):
                             # The other words of the first tap: only what exists.
-                            m.d.sync += [whole.eq(0), a_offset.eq(a_offset + clip.distance + 1),
-                                         moved.eq(1), was_short.eq(tile_pixels < _SHORT)]
-                        with m.If(depth_last | (conv & clip.empty & ~tap_last)):
-                            m.d.sync += was_short.eq(short)
+                            m.d.sync += [whole.eq(0), a_offset.eq(a_offset + taps.distance + 1),
+                                         moved.eq(1), was_short.eq(tile_pixels < SHORT)]
+                        with m.If(depth_last | (conv & taps.empty & ~tap_last)):
+                            m.d.sync += was_short.eq(taps.short)
                             m.next = "tap"
                     with m.If(depth_first & block_last & (c.column_order | row_last)):
                         m.d.sync += b_column.eq(next_b_block)   # the next column tile
@@ -458,20 +383,12 @@ class Sequencer(wiring.Component):
                         with m.If(command_last):
                             m.next = "idle"
             with m.State("tap"):        # the next one
-                right = named("right", tap_offset + (c.a_tap_column_pitch >> shift), far)
-                down = named("down", tap_start + (c.a_tap_row_pitch >> shift), far)
+                m.d.comb += taps.step.eq(1)
                 m.d.sync += [
                     whole.eq(0), moved.eq(1), depth_left.eq(c.depth), block.eq(0),
                     accumulator.eq(0),
                     b_tap.eq(next_b_tap), b_row.eq(next_b_tap), b_block.eq(next_b_tap),
-                    tap_column.eq(tap_column + 1), tap_offset.eq(right),
-                    tap_v.eq(tap_v + c.v_tap),
                 ]
-                with m.If(tap_column_last):
-                    m.d.sync += [
-                        tap_column.eq(0), tap_row.eq(tap_row + 1), tap_start.eq(down),
-                        tap_offset.eq(down), tap_u.eq(tap_u + c.u_tap), tap_v.eq(c.v_start),
-                    ]
                 m.next = "look"
             with m.State("next"):       # tile: columns first, or rows first
                 next_row, next_column = Signal(), Signal()

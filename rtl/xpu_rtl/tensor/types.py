@@ -1,6 +1,6 @@
 """Payload layouts and interfaces that cross a boundary inside the tensor unit."""
 
-from amaranth import Cat, Signal, signed, unsigned
+from amaranth import Cat, Const, Signal, signed, unsigned
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -8,8 +8,8 @@ from amaranth.utils import ceil_log2
 from ..params import XpuConfig
 
 __all__ = ["SEQUENCE_WIDTH", "AccumulatorPort", "ActivationPass", "ActivationWord", "FeedPass",
-           "FillPass", "Kind", "RowTag", "TileDescriptor", "WeightPass", "advance",
-           "offset_width", "retreat", "wide_address"]
+           "FillPass", "Kind", "RowTag", "TileDescriptor", "WeightPass", "advance", "behind",
+           "offset_width", "retreat", "wide_address", "word_address"]
 
 #: Bits of a command's sequence number; half as many commands may be unfinished.
 SEQUENCE_WIDTH = 4
@@ -33,6 +33,23 @@ def offset_width(config: XpuConfig):
     """Bits of a signed distance in words between places of a command's A: wide enough for the sums
     of pitches of 24 bits that a legal command can ask for."""
     return 34 - config.word_shift
+
+
+def word_address(config: XpuConfig, value):
+    """Wide word address of a byte address or pitch."""
+    shift = config.word_shift
+    if len(value) <= config.sm_byte_width:
+        return Cat(value[shift:], Const(0, 1))
+    return Cat(value[shift:config.sm_byte_width], value[config.sm_byte_width:].any())
+
+
+def behind(m, name, base, distance):
+    """Named wide address ``distance`` words behind ``base``; the distance may be large."""
+    bits = len(base) - 1
+    step = Signal(bits + 1, name=f"{name}_distance")
+    m.d.comb += step.eq(Cat(distance[:bits], distance[bits:].any())
+                        if len(distance) > bits else distance)
+    return advance(m, name, base, step)
 
 
 def advance(m, name, address, step):
