@@ -151,7 +151,7 @@ def _clip(row, outer, clipped, source, destination, pattern):
 
 
 def im2col(source, destination, shape, kernel, *, stride=(1, 1), padding=((0, 0), (0, 0)),
-           dilation=(1, 1), pitch=None, pattern=0, **fields):
+           dilation=(1, 1), pitch=None, pattern=0, window=None, **fields):
     """Write the patches a convolution looks at, one row of bytes each.
 
     Rows are in the order (n, oh, ow); within a row bytes are in the order (kh, kw, c).
@@ -170,6 +170,8 @@ def im2col(source, destination, shape, kernel, *, stride=(1, 1), padding=((0, 0)
         Bytes from row to row; what lies behind a row's bytes is not written. Default: dense.
     pattern : int
         What the padding holds, as in ``pad``.
+    window : ((int, int), (int, int)), optional
+        First and count of the rows, and of the columns, of patches to write; default: all.
     """
     source, destination = check_address("source", source), check_address("destination", destination)
     n, h, w, c = _tuple("shape", shape, 4)
@@ -181,6 +183,7 @@ def im2col(source, destination, shape, kernel, *, stride=(1, 1), padding=((0, 0)
     if oh < 1 or ow < 1:
         raise ArgumentError(f"kernel {kh}x{kw} with dilation {dh}x{dw} is larger than the padded "
                             f"image of {h + top + bottom}x{w + left + right}")
+    (row0, oh), (column0, ow) = _window(window, oh, ow)
     pitch = kh * kw * c if pitch is None else check_integer("pitch", pitch, kh * kw * c)
     for name, value, most in (("shape[1]", h, MOST_COUNT), ("shape[2]", w, MOST_COUNT),
                               ("padding", max(top, left), _MOST_BEFORE),
@@ -195,6 +198,7 @@ def im2col(source, destination, shape, kernel, *, stride=(1, 1), padding=((0, 0)
              Loop(ow, sw * c, pitch, across, sw * unit),
              Loop(oh, sh * line, ow * pitch, DmaAxis.U, sh),
              Loop(n, h * line, oh * ow * pitch)]
+    top, left = top - row0 * sh, left - column0 * sw     # as seen from the first patch
     position = [0, 0, -top, 0]
     position[across] -= left * unit
     limits = {"x_limit": line if in_row else c, "u_limit": h, "v_limit": 1 if in_row else w}
@@ -207,6 +211,15 @@ def im2col(source, destination, shape, kernel, *, stride=(1, 1), padding=((0, 0)
         DmaMode.CLIP, begin + piece, destination + piece, size, loops, fill=pattern,
         position=(0, position[1] + piece, *position[2:]), **limits)
         for piece, size in row_pieces(row_bytes)], fields)
+
+
+def _window(window, *sizes):
+    """Return the window, or the whole."""
+    if window is None:
+        return [(0, size) for size in sizes]
+    return [(check_integer("window", first, 0, size - 1),
+             check_integer("window", count, 1, size - first))
+            for (first, count), size in zip(window, sizes, strict=True)]
 
 
 def _tuple(name, value, length):

@@ -1,11 +1,10 @@
 """Cycles, traffic and stalls of a stretch of work, from the device's counters."""
 
-import numpy as np
-
 from xpu_rtl.command.formats import Engine
 from xpu_rtl.csr.maps import CLUSTER
 
 from .platforms import engine_names
+from .tensor import DTYPES
 
 __all__ = ["CAUSES", "Counters", "Profile"]
 
@@ -88,7 +87,8 @@ class Profile:
     def __init__(self, device):
         self._device = device
         config = device.config
-        self._peak = {np.dtype(name): config.macs_per_cycle for name in ("int8", "uint8")}
+        self._peak = {DTYPES[name]: config.lanes * config.word_bytes // DTYPES[name].itemsize
+                      for name in ("int8", "uint8", "int16", "float16", "bfloat16")}
         self._bus_bytes = config.bus_bytes
         self.cycles = self.utilization = self.bus_utilization = None
         self.macs = self.bytes_read = self.bytes_written = 0

@@ -3,6 +3,7 @@
 import math
 import weakref
 
+import ml_dtypes
 import numpy as np
 
 from .errors import DTypeError, ShapeError
@@ -12,13 +13,14 @@ __all__ = ["DTYPES", "Tensor", "check_dtype", "check_shape"]
 #: Element types a tensor may have, by name.
 DTYPES = {name: np.dtype(name) for name in (
     "bool", "int8", "uint8", "int16", "uint16", "float16", "int32", "uint32", "float32", "int64",
-    "uint64", "float64")}
+    "uint64", "float64")} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 
 def check_dtype(dtype, argument="dtype", allowed=tuple(DTYPES)):
     """Return a NumPy dtype in native byte order, or raise ``DTypeError``."""
-    try:
-        result = np.dtype(dtype).newbyteorder("=")
+    try:        # the name of bfloat16 is unknown to NumPy
+        known = DTYPES.get(dtype) if isinstance(dtype, str) else None
+        result = np.dtype(dtype if known is None else known).newbyteorder("=")
     except (TypeError, ValueError, SyntaxError):     # NumPy parses strings
         result = None
     if dtype is None or result is None or result.name not in allowed:

@@ -1,6 +1,14 @@
 """``python -m xpu bench``."""
 
-from . import bench_dma, bench_dma_faults, bench_matmul, bench_scratchpad, bench_table
+from . import (
+    bench_conv2d,
+    bench_dma,
+    bench_dma_faults,
+    bench_matmul,
+    bench_resnet50,
+    bench_scratchpad,
+    bench_table,
+)
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -9,7 +17,8 @@ HELP = "measure an operator, or render the table of measurements"
 
 def add_arguments(parser):
     benches = parser.add_subparsers(dest="bench", required=True, metavar="BENCH")
-    for name, bench in (("matmul", bench_matmul), ("dma", bench_dma),
+    for name, bench in (("matmul", bench_matmul), ("conv2d", bench_conv2d),
+                        ("resnet50", bench_resnet50), ("dma", bench_dma),
                         ("dma-faults", bench_dma_faults),
                         ("scratchpad", bench_scratchpad), ("table", bench_table)):
         child = benches.add_parser(name, help=bench.HELP, description=bench.HELP + ".")

@@ -38,6 +38,11 @@ _SECTIONS = {
         ("bus_utilization", "bus utilisation", "{:.1%}"), ("bytes_read", "bytes read", "{:,}"),
         ("bytes_written", "bytes written", "{:,}"), ("sim_khz", "kHz", "{:.0f}"),
         ("exact", "exact", "{}"), ("gemmini_cycles", "Gemmini cycles", "{:,}"))),
+    ("bench", "conv2d"): ("Convolutions", (
+        ("cycles", "cycles", "{:,}"), ("utilization", "MAC utilisation", "{:.2%}"),
+        ("bus_utilization", "bus utilisation", "{:.1%}"), ("bytes_read", "bytes read", "{:,}"),
+        ("bytes_written", "bytes written", "{:,}"), ("sim_khz", "kHz", "{:.0f}"),
+        ("exact", "exact", "{}"))),
     ("bench", "dma"): ("DMA", (
         ("bytes", "payload bytes", "{:,}"), ("cycles", "cycles", "{:,}"),
         ("bus_utilization", "bus utilisation", "{:.2%}"),

@@ -1,200 +1,176 @@
-"""Matrix product with a fused epilogue."""
+"""Matrix products with a fused epilogue."""
 
-import numbers
+import itertools
+import math
+from dataclasses import replace
 
-import numpy as np
+from ..errors import ShapeError
+from ..tensor import Tensor
+from ..tiling import Problem, ProductShape, Source, plan_product
+from .epilogue import ARGUMENTS, ELEMENT_TYPES, Epilogue, check_operands
+from .scaled import scaled_product
 
-from xpu_rtl.command.formats import ElementType
-
-from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor, check_dtype
-from .tiling import GemmProblem, plan_gemm
-
-__all__ = ["matmul"]
-
-_OUT_TYPES = {"int32": ElementType.INT32, "int8": ElementType.INT8, "uint8": ElementType.UINT8}
+__all__ = ["linear", "matmul"]
 
 
 def matmul(a, b, bias=None, scale=None, zero_point=0, activation=None, out_dtype=None,
-           a_zero_point=0, b_zero_point=0):
-    """Return ``epilogue((a - a_zero_point) @ (b - b_zero_point) + bias)`` as a new tensor.
+           a_zero_point=0, b_zero_point=0, *, transpose_a=False, transpose_b=False,
+           compute_dtype=None, **epilogue):
+    """Return ``epilogue((a - a_zero_point) @ (b - b_zero_point))`` as a new tensor.
 
-    The sums are exact modulo 2**32. ReLU acts on them; then, if ``scale`` is given, the result is
-    ``saturate(round_half_even(float32(sum) * scale) + zero_point)``, every step in float32.
+    Integer sums are exact modulo 2**32 (8-bit operands) or 2**48 (int16: exact for K <= 65,536);
+    those of float16 and bfloat16 are in float32, as ``docs/numerics.md`` says. Then, in float32 and
+    in this order: bias, scale, residual, activation, rounding to nearest even, zero point, table.
 
     Parameters
     ----------
     a, b : Tensor
-        [M, K] and [K, N], each int8 or uint8.
-    bias : None, Tensor or array
-        int32 [N].
-    scale : None, float, Tensor or array
-        float32, one value or [N], finite and positive: a_scale * b_scale / y_scale, computed from
-        left to right in float32. Needed for, and only for, an 8-bit result.
-    zero_point : int
-        Of the result's type; 0 for int32.
-    activation : None or "relu"
-        Applied to the sums.
-    out_dtype : dtype
-        int32, int8 or uint8; by default int32 without ``scale`` and int8 with it.
+        [..., M, K] and [..., K, N]; leading dimensions broadcast as in NumPy. int8 and uint8 in any
+        combination, or both int16, float16, bfloat16, or float32 with ``compute_dtype``.
     a_zero_point : int
-        Of a's type.
+        Of a's type, 8-bit only.
     b_zero_point : int, Tensor or array
-        Of b's type, one value or [N].
+        Of b's type, one value or [N], 8-bit only.
+    transpose_a, transpose_b : bool
+        The operand is stored as [..., K, M] or [..., N, K].
+    compute_dtype : None or "int16"
+        For float32 operands: each is scaled by its largest magnitude to int16 on the way
+        (``quantize``); the result is float32. See ``docs/numerics.md`` for the error.
+    {arguments}
 
     Raises
     ------
     ShapeError, DTypeError, ArgumentError
         An argument does not fit; the message names it.
     """
-    for name, operand in (("a", a), ("b", b)):
-        if not isinstance(operand, Tensor):
-            raise ArgumentError(f"matmul: {name} must be a tensor made by Device.tensor, not "
-                                f"{type(operand).__name__}")
-        check_dtype(operand.dtype, f"matmul: {name}", ("int8", "uint8"))
-        if operand.ndim != 2:
-            raise ShapeError(f"matmul: {name} must have 2 dimensions, not shape {operand.shape}")
+    arguments = {"bias": bias, "scale": scale, "zero_point": zero_point, "activation": activation,
+                 "out_dtype": out_dtype, "a_zero_point": a_zero_point, "b_zero_point": b_zero_point,
+                 **epilogue}
+    return _matmul("matmul", ("a", "b"), a, b, transpose_a, transpose_b, compute_dtype, arguments)
+
+
+def linear(x, weight, bias=None, **arguments):
+    """Return ``x @ weight.T + bias``: ``matmul`` with a weight of [N, K], as in PyTorch.
+
+    Parameters
+    ----------
+    x : Tensor
+        [..., K].
+    weight : Tensor
+        [N, K].
+    bias, **arguments
+        As for ``matmul``; the zero points are called ``x_zero_point`` and ``weight_zero_point``.
+    """
+    compute_dtype = arguments.pop("compute_dtype", None)
+    for ours, theirs in (("a_zero_point", "x_zero_point"), ("b_zero_point", "weight_zero_point")):
+        if ours in arguments:
+            raise TypeError(f"linear: unexpected argument {ours!r}; it is called {theirs!r}")
+        arguments[ours] = arguments.pop(theirs, 0)
+    arguments["bias"] = bias
+    if isinstance(x, Tensor) and x.ndim == 1:
+        out = _matmul("linear", ("x", "weight"), x.reshape(1, x.size), weight, False, True,
+                      compute_dtype, arguments)
+        return out.reshape(out.size) if isinstance(out, Tensor) else (
+            out[0].reshape(out[0].size), out[1])
+    return _matmul("linear", ("x", "weight"), x, weight, False, True, compute_dtype, arguments)
+
+
+matmul.__doc__ = matmul.__doc__.replace("{arguments}", ARGUMENTS)
+
+
+def _matmul(op, names, a, b, transpose_a, transpose_b, compute_dtype, arguments):
+    if compute_dtype is not None:
+        return scaled_product(op, names, a, b, compute_dtype, arguments, lambda a, b, arguments:
+                              _matmul(op, names, a, b, transpose_a, transpose_b, None, arguments))
+    check_operands(op, a.device if isinstance(a, Tensor) else None,
+                   (names[0], a), (names[1], b))
     device = a.device
-    (m, k), (k_b, n) = a.shape, b.shape
-    if k != k_b:
-        raise ShapeError(f"matmul: b must have as many rows as a has columns, {k}, "
-                         f"not shape {b.shape}")
-    _same_device(device, b=b, bias=bias, scale=scale, b_zero_point=b_zero_point)
+    batch, (m, n, k) = _shapes(op, names, a, b, transpose_a, transpose_b)
     with device._lock:
         device._check_open()
-        bias = _bias(device, bias, n)
-        scale, scale_vector = _scale(device, scale, n)
-        scaled = scale is not None or scale_vector is not None
-        out_dtype = check_dtype(("int8" if scaled else "int32") if out_dtype is None else out_dtype,
-                                "matmul: out_dtype", tuple(_OUT_TYPES))
-        if scaled and out_dtype.name == "int32":
-            raise ArgumentError("matmul: scale must be None for out_dtype int32, which is not "
-                                "scaled; ask for int8 or uint8")
-        if not scaled and out_dtype.name != "int32":
-            raise ArgumentError(f"matmul: scale must be given for out_dtype {out_dtype.name}, "
-                                f"not None")
-        if out_dtype.name == "int32":
-            if _integer("zero_point", zero_point) != 0:
-                raise ArgumentError(f"matmul: zero_point must be 0 for out_dtype int32, "
-                                    f"not {zero_point}")
-        else:
-            zero_point = _zero_point("zero_point", zero_point, out_dtype)
-        if activation is not None and not (isinstance(activation, str) and activation == "relu"):
-            raise ArgumentError(f"matmul: activation must be None or 'relu', not {activation!r}")
-        a_zero_point = _zero_point("a_zero_point", a_zero_point, a.dtype)
-        b_zero_point, b_zero_vector = _b_zero_point(device, b_zero_point, b.dtype, n)
-
-        vectors = [v for v in (bias, scale_vector, b_zero_vector) if v is not None]
-        out = device.empty((m, n), out_dtype)
-        problem = GemmProblem(
-            m=m, n=n, k=k, a_address=a.address, b_address=b.address, out_address=out.address,
-            a_signed=a.dtype.kind == "i", b_signed=b.dtype.kind == "i",
-            a_zero_point=a_zero_point, b_zero_point=b_zero_point,
-            b_zero_point_address=None if b_zero_vector is None else b_zero_vector.address,
-            bias_address=None if bias is None else bias.address,
-            scale=scale, scale_address=None if scale_vector is None else scale_vector.address,
-            zero_point=int(zero_point), relu=activation == "relu",
-            out_type=_OUT_TYPES[out_dtype.name])
-        commands = plan_gemm(device.config, problem, device.semaphores,
-                             latency=device.platform.memory_latency)
-        device.submit(commands, name=f"matmul {m}x{n}x{k} to {out_dtype.name}",
-                      reads=[a, b, *vectors], writes=[out], macs=(a.dtype, m * n * k))
-    return out
+        epilogue = Epilogue(op, device, a, b, n, first=names[0], zero_names=tuple(
+            f"{name}_zero_point" for name in names), **arguments)
+        out, maximum = epilogue.outputs((*batch, m, n))
+        element = a.dtype.itemsize
+        problem = Problem(
+            shape=ProductShape(
+                source=Source.TRANSPOSED if transpose_a else Source.ROWS, height=m, width=1,
+                channels=k, columns=n, element=element, transposed_b=transpose_b,
+                **epilogue.shape_fields),
+            a_type=ELEMENT_TYPES[a.dtype.name], b_type=ELEMENT_TYPES[b.dtype.name],
+            a_address=a.address, b_address=b.address, out_address=out.address,
+            a_pitch=(m if transpose_a else k) * element,
+            b_pitch=(k if transpose_b else n) * element, out_pitch=n, **epilogue.fields)
+        problems = _batches(problem, batch, a.shape[:-2], b.shape[:-2], m, n, k)
+        for problem in problems:
+            commands = plan_product(device.config, problem, device.semaphores,
+                                    latency=device.platform.memory_latency)
+            device.submit(commands, name=f"{op} {m}x{n}x{k} to {out.dtype.name}",
+                          reads=[a, b, *epilogue.reads],
+                          writes=[out] if maximum is None else [out, maximum],
+                          macs=(a.dtype, problem.shape.macs))
+    return out if maximum is None else (out, maximum)
 
 
-def _same_device(device, **operands):
-    for name, operand in operands.items():
-        if isinstance(operand, Tensor) and operand.device is not device:
-            raise ArgumentError(f"matmul: {name} must be on the device of a, {device!r}, "
-                                f"not on {operand.device!r}")
+def _shapes(op, names, a, b, transpose_a, transpose_b):
+    """Return ``(batch dimensions of the result, (m, n, k))``."""
+    for name, operand in zip(names, (a, b), strict=True):
+        if operand.ndim < 2 or (op == "linear" and name == "weight" and operand.ndim != 2):
+            least = "at least 2" if op == "matmul" else "2"
+            raise ShapeError(f"{op}: {name} must have {least} dimensions, not shape "
+                             f"{operand.shape}")
+    m, k = a.shape[-2:][::-1] if transpose_a else a.shape[-2:]
+    k_b, n = b.shape[-2:][::-1] if transpose_b else b.shape[-2:]
+    if k != k_b:
+        sides = ["columns" if transpose_b else "rows", "rows" if transpose_a else "columns"]
+        raise ShapeError(f"{op}: {names[1]} must have as many {sides[0]} as {names[0]} has "
+                         f"{sides[1]}, {k}, not shape {b.shape}")
+    batches = [shape[:-2] for shape in (a.shape, b.shape)]
+    rank = max(map(len, batches))
+    batches = [(1,) * (rank - len(batch)) + batch for batch in batches]
+    if any(x != y and 1 not in (x, y) for x, y in zip(*batches, strict=True)):
+        raise ShapeError(f"{op}: the leading dimensions of {names[1]} must broadcast against those "
+                         f"of {names[0]}, {a.shape[:-2]}, not be {b.shape[:-2]}")
+    return tuple(map(max, *batches)) if rank else (), (m, n, k)
 
 
-def _integer(name, value):
-    """Return an integer argument as int."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value[()]
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"matmul: {name} must be an integer, not {value!r}")
-    return int(value)
-
-
-def _zero_point(name, value, dtype):
-    value, limits = _integer(name, value), np.iinfo(dtype)
-    if not limits.min <= value <= limits.max:
-        raise ArgumentError(f"matmul: {name} must lie in [{limits.min}, {limits.max}] of "
-                            f"{dtype.name}, not {value}")
-    return value
-
-
-def _vector_shape(name, shape, n, scalar):
-    if shape != (n,):
-        one = "a single value or " if scalar else ""
-        raise ShapeError(f"matmul: {name} must be {one}of shape ({n},), one per column, "
-                         f"not {shape}")
-
-
-def _bias(device, bias, n):
-    if bias is None:
-        return None
-    if not isinstance(bias, np.ndarray | Tensor):
-        raise ArgumentError(f"matmul: bias must be None, a tensor or a NumPy array, not "
-                            f"{type(bias).__name__}")
-    check_dtype(bias.dtype, "matmul: bias", ("int32",))
-    _vector_shape("bias", bias.shape, n, scalar=False)
-    return bias if isinstance(bias, Tensor) else device.tensor(bias)
-
-
-def _scale(device, scale, n):
-    """Return ``(scalar or None, tensor or None)``."""
-    if scale is None:
-        return None, None
-    tensor = scale if isinstance(scale, Tensor) else None
-    if tensor is not None:
-        check_dtype(tensor.dtype, "matmul: scale", ("float32",))
-        values = tensor.numpy()
-    elif isinstance(scale, np.ndarray | np.generic):
-        check_dtype(scale.dtype, "matmul: scale",
-                    ("float32",) if scale.ndim else ("float32", "float64"))
-        values = np.asarray(scale)
-    elif isinstance(scale, numbers.Real) and not isinstance(scale, bool):
-        try:
-            values = np.asarray(float(scale))
-        except OverflowError:
-            values = np.asarray(np.inf)
+def _batches(problem, batch, a_batch, b_batch, m, n, k):
+    """Cut a batched product into problems whose groups lie at equal distances."""
+    element = problem.shape.element
+    strides = [_strides(a_batch, len(batch), m * k * element),
+               _strides(b_batch, len(batch), k * n * element),
+               _strides(batch, len(batch), m * n)]
+    groups, step, inner = 1, (0, 0, 0), len(batch)
+    while inner:
+        here = tuple(stride[inner - 1] for stride in strides)
+        count = batch[inner - 1]
+        if groups > 1 and count > 1 and here != tuple(groups * size for size in step):
+            break
+        if groups == 1:
+            step = here
+        groups, inner = groups * count, inner - 1
+    if groups > 1 and step[1] == 0 and problem.shape.source is Source.ROWS and step[0]:
+        # One B for all: the rows of all groups are one long matrix.
+        shape, step = replace(problem.shape, height=groups * m), (0, 0, 0)
     else:
-        raise ArgumentError(f"matmul: scale must be None, a number, a tensor or a NumPy array, not "
-                            f"{type(scale).__name__}")
-    if values.ndim:
-        _vector_shape("scale", values.shape, n, scalar=True)
-    with np.errstate(over="ignore", under="ignore"):
-        values = values.astype(np.float32)
-    wrong = ~(np.isfinite(values) & (values > 0))
-    if wrong.any():
-        where = f" at column {int(np.argmax(wrong))}" if values.ndim else ""
-        raise ArgumentError(f"matmul: scale must be finite and positive as float32, not "
-                            f"{values[wrong].flat[0] if values.ndim else scale}{where}")
-    if not values.ndim:
-        return values[()], None
-    return None, device.tensor(values) if tensor is None else tensor
+        shape = replace(problem.shape, groups=groups)
+    result = []
+    for indices in itertools.product(*map(range, batch[:inner])):
+        offsets = [sum(index * size for index, size in zip(indices, stride[:inner], strict=True))
+                   for stride in strides]
+        residual = problem.residual_address
+        result.append(replace(
+            problem, shape=shape, a_address=problem.a_address + offsets[0],
+            b_address=problem.b_address + offsets[1],
+            out_address=problem.out_address + offsets[2] * shape.out_bytes,
+            residual_address=None if residual is None
+            else residual + offsets[2] * shape.residual_bytes,
+            a_group=step[0], b_group=step[1], out_group=step[2]))
+    return result
 
 
-def _b_zero_point(device, value, dtype, n):
-    """Return ``(scalar, tensor or None)``."""
-    if isinstance(value, Tensor):
-        check_dtype(value.dtype, "matmul: b_zero_point", (dtype.name,))
-        if value.ndim:
-            _vector_shape("b_zero_point", value.shape, n, scalar=True)
-            return 0, value
-        value = value.numpy()
-    if not isinstance(value, np.ndarray) or value.ndim == 0:
-        return _zero_point("b_zero_point", value, dtype), None
-    if value.dtype.kind not in "iu":
-        raise ArgumentError(f"matmul: b_zero_point must be integers, not {value.dtype}")
-    _vector_shape("b_zero_point", value.shape, n, scalar=True)
-    limits = np.iinfo(dtype)
-    wrong = (value < limits.min) | (value > limits.max)
-    if wrong.any():
-        column = int(np.argmax(wrong))
-        raise ArgumentError(f"matmul: b_zero_point must lie in [{limits.min}, {limits.max}] of "
-                            f"{dtype.name}, not {value[column]} at column {column}")
-    return 0, device.tensor(value.astype(dtype))
+def _strides(dimensions, rank, size):
+    """Units from index to index of each of ``rank`` dimensions; 0 where they are broadcast."""
+    missing = rank - len(dimensions)
+    return [0] * missing + [0 if count == 1 else size * math.prod(dimensions[axis + 1:])
+                            for axis, count in enumerate(dimensions)]
