@@ -72,8 +72,8 @@ def test_bench_results_fill_their_range():
     parser = cli._parser()
     for dtype in ("int8", "uint8"):
         args = parser.parse_args(["bench", "matmul", "64x64x256", "--dtype", dtype])
-        a, b, scale = cli.bench_matmul._operands(args, 64, 64, 256)
-        result = cli.bench_matmul._expected(a, b, scale, args.out_dtype)
+        a, b, scale = cli.bench_matmul.operands(args, 64, 64, 256)
+        result = cli.bench_matmul.expected(a, b, scale, args.out_dtype)
         assert a.min() == np.iinfo(dtype).min
         assert a.max() == np.iinfo(dtype).max
         assert np.ptp(result.astype(int)) > 60

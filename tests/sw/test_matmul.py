@@ -108,6 +108,8 @@ ARGUMENT, DTYPE, SHAPE = xpu.ArgumentError, xpu.DTypeError, xpu.ShapeError
 BAD_ARGUMENTS = [
     ({"bias": [1] * 5}, ARGUMENT, "bias must be None, a tensor or a NumPy array, not list"),
     ({"bias": np.zeros(5, np.int64)}, DTYPE, "bias must be int32, not int64"),
+    ({"bias": np.zeros(5, np.int64), "scale": 1.0}, DTYPE,
+     "bias must be int32 or float32, not int64"),
     ({"bias": np.zeros(4, np.int32)}, SHAPE,
      r"bias must be of shape \(5,\), one per column, not \(4,\)"),
     ({"scale": 0.0}, ARGUMENT, "scale must be finite and positive as float32, not 0.0"),
@@ -122,15 +124,15 @@ BAD_ARGUMENTS = [
     ({"scale": "big"}, ARGUMENT, "scale must be None, a number, a tensor or a NumPy array"),
     ({"out_dtype": np.int8}, ARGUMENT, "scale must be given for out_dtype int8, not None"),
     ({"out_dtype": np.int32, "scale": 1.0}, ARGUMENT, "scale must be None for out_dtype int32"),
-    ({"out_dtype": np.float32}, DTYPE, "out_dtype must be int32 or int8 or uint8, not float32"),
+    ({"out_dtype": np.int64}, DTYPE, "out_dtype must be int32 or int8 or .*, not int64"),
     ({"zero_point": 3}, ARGUMENT, "zero_point must be 0 for out_dtype int32, not 3"),
     ({"zero_point": -1, "scale": 1.0, "out_dtype": np.uint8}, ARGUMENT,
      r"zero_point must lie in \[0, 255\] of uint8, not -1"),
     ({"zero_point": 1.0, "scale": 1.0}, ARGUMENT, "zero_point must be an integer, not 1.0"),
-    ({"activation": "gelu"}, ARGUMENT, "activation must be None or 'relu', not 'gelu'"),
+    ({"activation": "gelu"}, ARGUMENT, "activation must be None or 'relu', .*, not 'gelu'"),
     ({"activation": np.array(["relu", "relu"])}, ARGUMENT, "activation must be None or 'relu'"),
     ({"scale": 10 ** 400}, ARGUMENT, "scale must be finite and positive as float32"),
-    ({"scale": 1.0, "out_dtype": ","}, DTYPE, "out_dtype must be int32 or int8 or uint8, not ,"),
+    ({"scale": 1.0, "out_dtype": ","}, DTYPE, "out_dtype must be int32 or .*, not ,"),
     ({"a_zero_point": 128}, ARGUMENT,
      r"a_zero_point must lie in \[-128, 127\] of int8, not 128"),
     ({"b_zero_point": -1}, ARGUMENT, r"b_zero_point must lie in \[0, 255\] of uint8, not -1"),
@@ -138,6 +140,18 @@ BAD_ARGUMENTS = [
      r"b_zero_point must lie in \[0, 255\] of uint8, not 256 at column 3"),
     ({"b_zero_point": np.zeros(3, np.uint8)}, SHAPE,
      r"b_zero_point must be a single value or of shape \(5,\)"),
+    ({"activation": ("clip", 1.0)}, ARGUMENT, "activation must be None or 'relu'"),
+    ({"activation": ("leaky_relu", float("nan")), "scale": 1.0}, ARGUMENT, "activation must be"),
+    ({"activation": ("clip", 0.0, 6.0)}, ARGUMENT,
+     "activation must be None or 'relu' for out_dtype int32, the sums, not"),
+    ({"table": np.zeros(256, np.int8)}, ARGUMENT, "table must be None for out_dtype int32"),
+    ({"table": np.zeros(256, np.uint8), "scale": 1.0}, DTYPE, "table must be int8, not uint8"),
+    ({"table": np.zeros(255, np.int8), "scale": 1.0}, SHAPE, r"table must be of shape \(256,\)"),
+    ({"return_max": True}, ARGUMENT, "return_max must be False for out_dtype int32"),
+    ({"residual": np.zeros((4, 5), np.int8), "scale": 1.0}, ARGUMENT,
+     "residual must be a tensor made by Device.tensor, not ndarray"),
+    ({"compute_dtype": "int16"}, DTYPE, "a must be float32, not int8"),
+    ({"compute_dtype": "int8"}, ARGUMENT, "compute_dtype must be None or 'int16', not 'int8'"),
     ({"b_zero_point": np.zeros(5)}, ARGUMENT, "b_zero_point must be integers, not float64"),
 ]
 
@@ -155,11 +169,25 @@ def test_bad_operands(dev, pair):
         xpu.ops.matmul(np.ones((4, 6), np.int8), b)
     with pytest.raises(xpu.DTypeError, match="matmul: b must be int8 or uint8, not int32"):
         xpu.ops.matmul(a, dev.tensor(np.ones((6, 5), np.int32)))
-    with pytest.raises(xpu.ShapeError, match=r"matmul: a must have 2 dimensions, not shape \(6,\)"):
+    with pytest.raises(xpu.DTypeError, match="matmul: a must be int8 or uint8 or int16 or float16 "
+                                             "or bfloat16, not float32"):
+        xpu.ops.matmul(dev.tensor(np.ones((4, 6), np.float32)), b)
+    with pytest.raises(xpu.ShapeError,
+                       match=r"matmul: a must have at least 2 dimensions, not shape \(6,\)"):
         xpu.ops.matmul(dev.tensor(np.ones(6, np.int8)), b)
     with pytest.raises(xpu.ShapeError, match=r"matmul: b must have as many rows as a has columns, "
                                              r"6, not shape \(4, 6\)"):
         xpu.ops.matmul(a, a)
+    with pytest.raises(xpu.ShapeError, match=r"matmul: b must have as many columns as a has rows, "
+                                             r"4, not shape \(6, 5\)"):
+        xpu.ops.matmul(a, b, transpose_a=True, transpose_b=True)
+    with pytest.raises(xpu.ShapeError, match=r"the leading dimensions of b must broadcast against "
+                                             r"those of a, \(2,\), not be \(3,\)"):
+        xpu.ops.matmul(dev.tensor(np.ones((2, 4, 6), np.int8)),
+                       dev.tensor(np.ones((3, 6, 5), np.int8)))
+    with pytest.raises(xpu.ShapeError, match=r"residual must have the shape of the result, "
+                                             r"\(4, 5\), not \(5, 4\)"):
+        xpu.ops.matmul(a, b, scale=1.0, residual=dev.tensor(np.ones((5, 4), np.int8)))
     bias = dev.tensor(np.zeros(5, np.int64).astype(np.float32))
     with pytest.raises(xpu.DTypeError, match="matmul: bias must be int32, not float32"):
         xpu.ops.matmul(a, b, bias=bias)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import dma
 from ..errors import ArgumentError, ShapeError
-from ..tensor import check_dtype, check_shape
+from ..tensor import DTYPES, check_dtype, check_shape
 from .arguments import check_tensor, new_tensor
 
 __all__ = ["fill", "full", "im2col", "pad"]
@@ -37,6 +37,8 @@ def full(device, shape, value, dtype):
 def word_of(name, value, dtype):
     """Return the bytes of a value as an integer."""
     value = value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
+    if getattr(value, "dtype", None) == DTYPES["bfloat16"]:     # no number to Python
+        value = float(value)
     number = numbers.Integral if dtype.kind in "iu" else numbers.Real
     wrong = dtype.kind == "b" and value not in (0, 1)
     if not isinstance(value, number | np.bool_) or wrong:

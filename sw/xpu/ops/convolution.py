@@ -7,7 +7,6 @@ import numpy as np
 
 from .. import dma
 from ..errors import ShapeError
-from ..tensor import Tensor
 from ..tiling import Problem, ProductShape, Source, choose_plan, plan_product
 from .arguments import integer, pair
 from .epilogue import ARGUMENTS, ELEMENT_TYPES, Epilogue, check_operands
@@ -16,6 +15,7 @@ from .scaled import scaled_product
 __all__ = ["conv2d", "oihw_to_hwio"]
 
 _MOST_SIZE = 32_767     #: rows and columns of an image, with padding
+_FEW_CHANNELS = 4       #: of floating-point images whose patches the DMA writes
 _MOST_STEP = 255        #: stride, dilation, kernel
 
 
@@ -83,7 +83,7 @@ def oihw_to_hwio(w):
 
 
 def _conv2d(x, w, stride, padding, dilation, groups, arguments):
-    check_operands("conv2d", x.device if isinstance(x, Tensor) else None, ("x", x), ("w", w))
+    check_operands("conv2d", ("x", x), ("w", w))
     for name, operand in (("x", x), ("w", w)):
         if operand.ndim != 4:
             raise ShapeError(f"conv2d: {name} must have 4 dimensions, not shape {operand.shape}")
@@ -155,8 +155,9 @@ def _shape(x, w, stride, padding, dilation, groups):
     dilation = tuple(gap if taps > 1 else 1 for gap, taps in zip(dilation, (kh, kw), strict=True))
     return ProductShape(
         source=Source.IMAGE, height=out[0], width=out[1], channels=cg, columns=o // groups,
-        element=x.dtype.itemsize, out_bytes=1, groups=groups, images=n, in_height=h, in_width=width,
-        kernel=(kh, kw), stride=stride, dilation=dilation, padding=(sides[0][0], sides[1][0]))
+        element=x.dtype.itemsize, out_bytes=1, floating=x.dtype.kind not in "iu", groups=groups,
+        images=n, in_height=h, in_width=width, kernel=(kh, kw), stride=stride,
+        dilation=dilation, padding=(sides[0][0], sides[1][0]))
 
 
 def _joined(device, shape, w, epilogue):
@@ -201,10 +202,12 @@ def _fastest(device, shape):
                        height=shape.images * shape.height * shape.width)
     config, words = device.config, device.config.word_bytes
     patches = replace(shape, source=Source.PATCHES)
+    one = shape.kernel == (1, 1)
     few = (-(-shape.depth * shape.element // words)
            < shape.kernel[0] * shape.kernel[1] * -(-shape.channels * shape.element // words))
-    strided = shape.kernel == (1, 1) and shape.stride != (1, 1)
-    if shape.groups > 1 or not (few or strided):
+    if shape.floating and not one:
+        few = shape.channels <= _FEW_CHANNELS       # a rule, as the rounding depends on it
+    if shape.groups > 1 or not (few or (one and shape.stride != (1, 1))):
         return shape
     if shape.in_width * shape.channels * shape.element >= 1 << 24:
         return shape
@@ -213,5 +216,6 @@ def _fastest(device, shape):
         cycles = choose_plan(config, patches, latency)[1]
     except ValueError:      # too large for patches
         return shape
+    if shape.floating and not one:
+        return patches
     return patches if cycles < choose_plan(config, shape, latency)[1] else shape
-

@@ -59,15 +59,16 @@ ARGUMENTS = """
 """.strip()
 
 
-def check_operands(op, device, a, b):
-    """Check the types of two operands, named in the message: ``{name: tensor}`` each."""
+def check_operands(op, a, b):
+    """Check two operands, ``(name, tensor)`` each: same device, types that go together."""
     (a_name, a), (b_name, b) = a, b
-    config = device.config
-    allowed = [name for name in config.types]
-    if config.has_int8:
-        allowed.insert(1, "uint8")
     for name, operand in ((a_name, a), (b_name, b)):
         check_tensor(f"{op}: {name}", operand)
+    same_device(f"{op}: {a_name}", a.device, **{b_name: b})
+    config = a.device.config
+    allowed = list(config.types)
+    if config.has_int8:
+        allowed.insert(1, "uint8")
     check_dtype(a.dtype, f"{op}: {a_name}", tuple(allowed))
     matching = _BYTES if a.dtype.name in _BYTES else (a.dtype.name,)
     check_dtype(b.dtype, f"{op}: {b_name}", matching)

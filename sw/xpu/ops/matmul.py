@@ -82,8 +82,7 @@ def _matmul(op, names, a, b, transpose_a, transpose_b, compute_dtype, arguments)
     if compute_dtype is not None:
         return scaled_product(op, names, a, b, compute_dtype, arguments, lambda a, b, arguments:
                               _matmul(op, names, a, b, transpose_a, transpose_b, None, arguments))
-    check_operands(op, a.device if isinstance(a, Tensor) else None,
-                   (names[0], a), (names[1], b))
+    check_operands(op, (names[0], a), (names[1], b))
     device = a.device
     batch, (m, n, k) = _shapes(op, names, a, b, transpose_a, transpose_b)
     with device._lock:
@@ -96,6 +95,7 @@ def _matmul(op, names, a, b, transpose_a, transpose_b, compute_dtype, arguments)
             shape=ProductShape(
                 source=Source.TRANSPOSED if transpose_a else Source.ROWS, height=m, width=1,
                 channels=k, columns=n, element=element, transposed_b=transpose_b,
+                floating=a.dtype.kind not in "iu",
                 **epilogue.shape_fields),
             a_type=ELEMENT_TYPES[a.dtype.name], b_type=ELEMENT_TYPES[b.dtype.name],
             a_address=a.address, b_address=b.address, out_address=out.address,

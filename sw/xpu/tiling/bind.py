@@ -288,9 +288,11 @@ class _Binder:
         fields = self._product(job) | (self._conv(job) if self.shape.direct else {})
         if job.last:
             fields |= self._epilogue(job) | self._wait_stored()
-        loaded = 0 if self.shape.progressive else self.panel_ready[job.panel]
-        if self.shape.has_table or self.shape.residual_bytes:
-            loaded = self.loaded if self.shape.residual_bytes and job.last else max(loaded, 1)
+        loaded = int(self.shape.has_table)      # the table comes first, a residual just before
+        if self.shape.residual_bytes and job.last:
+            loaded = self.loaded
+        elif not self.shape.progressive:
+            loaded = self.panel_ready[job.panel]
         if self.shape.progressive:
             fields["a_semaphore"] = SEM_ROWS
             fields["a_value"] = self._value(SEM_ROWS, self.panel_ready[job.panel])

@@ -10,6 +10,7 @@ from .shape import Source, round_up
 __all__ = ["candidate_plans", "choose_plan"]
 
 _PANELS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)   #: ways to cut M that are tried
+_EDGES = ((1, 1), (2, 2), (4, 4), (1, 2), (1, 4))     #: tiles of first and last job, in lanes
 _EFFORT = 20_000                                                  #: jobs of all plans compared
 _CLOSE = 1.002                                                    #: good enough to stop looking
 
@@ -32,13 +33,14 @@ def _matrix_parameters(config, shape):
             heights = {round_up(-(-m // parts), lanes) for parts in _PANELS}
             heights |= {lanes * 2 ** e for e in range(12) if lanes * 2 ** e < min(heights)}
             firsts = {1, min(2, blocks), blocks}
-        edges = {lanes, 2 * lanes, 4 * lanes} if depth == k else {config.acc_rows}
-        for rows, first, edge in itertools.product(sorted(heights), sorted(firsts), sorted(edges)):
+        edges = (_EDGES if depth == k else ((config.acc_rows, config.acc_rows),))
+        for rows, first, edge in itertools.product(sorted(heights), sorted(firsts), edges):
             early = {0} if shape.progressive or rows <= 4 * lanes else {0, 4 * lanes}
             if rows:
                 for first_rows in sorted(early):
                     yield {"panel_rows": min(rows, m), "channels": depth, "blocks": blocks,
-                           "first_blocks": first, "first_rows": first_rows, "edge_pixels": edge}
+                           "first_blocks": first, "first_rows": first_rows,
+                           "first_pixels": edge[0] * lanes, "last_pixels": edge[1] * lanes}
 
 
 def _image_parameters(config, shape):
@@ -57,7 +59,8 @@ def _image_parameters(config, shape):
             for first_rows in sorted({0, min(tile, rows), min(2 * tile, rows)} - {rows}):
                 for edge in (2 * lanes, 4 * lanes, config.acc_rows):
                     yield {"panel_rows": rows, "line": line, "blocks": blocks,
-                           "first_blocks": first, "first_rows": first_rows, "edge_pixels": edge}
+                           "first_blocks": first, "first_rows": first_rows, "first_pixels": edge,
+                           "last_pixels": edge}
 
 
 def _parts_of_taps(config, shape):
@@ -73,7 +76,7 @@ def _parts_of_taps(config, shape):
                 for height, width in ((rows, line), (1, line), (1, -(-line // 4))):
                     yield {"panel_rows": height, "line": width, "tap_rows": taps,
                            "channels": channels, "blocks": blocks, "first_blocks": blocks,
-                           "edge_pixels": config.acc_rows}
+                           "first_pixels": config.acc_rows, "last_pixels": config.acc_rows}
             if channels <= lanes:
                 break
             channels = round_up(-(-channels // 2), lanes)

@@ -11,32 +11,39 @@ from .shape import Source
 
 __all__ = ["estimate", "lower_bound"]
 
-_START = 10      #: doorbell to the first data beat, beyond the memory latency
-_COMMAND = 5     #: load engine, per command
-_JOB = 1         #: tensor unit, per command
-_HANDOVER = 16   #: engine to engine: semaphore, command issue, operand pipeline
-_TURNAROUND = 8  #: cycles a burst is outstanding beyond the memory latency
-_TIGHT = 1.04    #: slowdown of passes so short that weights must load without a pause
-_DRAIN = 50      #: pipeline of the epilogue and its scratchpad writes
-_FLOAT_DRAIN = 20   #: more stages of the floating-point path
+_START = 4        #: doorbell to the first data beat, beyond the memory latency
+_COMMAND = 1      #: load engine, per command
+_JOB = 6          #: tensor unit, per command
+_HANDOVER = 20    #: engine to engine: semaphore, command issue, operand pipeline
+_TURNAROUND = 2   #: cycles a burst is outstanding beyond the memory latency
+_TIGHT = 1.04     #: slowdown of passes so short that weights must load without a pause
+_TRANSPOSE = 60   #: more for a load that transposes
+_PAUSE = 4        #: until the array and the accumulators are empty, where pixels change
+_FLOAT_PAUSE = 15 #: the same for floating-point operands
+_SHORT = 8        #: pixels of a pass that is shorter than that
+_DRAIN = 50       #: pipeline of the epilogue and its scratchpad writes
+_FLOAT_DRAIN = 40 #: more stages of the floating-point path
 
 
 # What a step takes --------------------------------------------------------------------------------
-def _beats(row_bytes, bus_bytes):
-    return -(-row_bytes // bus_bytes)
+def _beats(config, row_bytes, pitch):
+    """Bus beats of a row, of many that begin ``pitch`` bytes apart."""
+    bus = config.bus_bytes
+    return 1 + (row_bytes - 1) / bus if pitch % bus else -(-row_bytes // bus)
 
 
-def _read_cycles(config, row_bytes, latency):
+def _read_cycles(config, row_bytes, pitch, latency):
     """Cycles per row of a long load: its beats, or what the outstanding bursts allow."""
-    beats = _beats(row_bytes, config.bus_bytes)
+    beats = _beats(config, row_bytes, pitch)
     bursts = -(-beats // config.burst_beats)
     return max(beats, bursts * (latency + _TURNAROUND) / config.max_bursts)
 
 
-def _transpose_cycles(config, rows, columns, element):
-    """Cycles of a transposing load: whole squares of a word each way."""
+def _transpose_cycles(config, rows, columns, element, latency):
+    """Cycles of a transposing load: whole squares of a word each way, a burst for each row."""
     side = config.word_bytes // element
-    return -(-rows // side) * -(-columns // side) * side
+    pace = max(1, (latency + _TURNAROUND) / config.max_bursts)
+    return -(-rows // side) * -(-columns // side) * side * pace + _TRANSPOSE
 
 
 def _panel_cycles(config, shape, job, rows, latency):
@@ -44,29 +51,31 @@ def _panel_cycles(config, shape, job, rows, latency):
     chunk = job.chunk
     row_bytes = chunk.channels * shape.element
     if shape.source is Source.ROWS:
-        return rows * _read_cycles(config, row_bytes, latency)
+        return rows * _read_cycles(config, row_bytes, shape.channels * shape.element, latency)
     if shape.source is Source.TRANSPOSED:
-        return _transpose_cycles(config, chunk.channels, rows, shape.element)
+        return _transpose_cycles(config, chunk.channels, rows, shape.element, latency)
     if shape.source is Source.PATCHES:
         piece = row_bytes * (shape.kernel[1] if shape.patch_in_rows else 1)
-        beats = 1 + (piece - 1) / config.bus_bytes      # at whatever alignment
+        beats = _beats(config, piece, shape.stride[1] * row_bytes)
         return rows * job.rect.columns * shape.patch_rows * max(
             beats, (latency + _TURNAROUND) / config.max_bursts)
     columns = shape.input_span(job.rect, chunk)[3]
     if chunk.channels == shape.channels and shape.groups == 1 and not row_bytes % config.word_bytes:
         return rows * columns * row_bytes / config.bus_bytes
-    return rows * columns * _read_cycles(config, row_bytes, latency)
+    pitch = shape.groups * shape.channels * shape.element
+    return rows * columns * _read_cycles(config, row_bytes, pitch, latency)
 
 
 def _strip_cycles(config, shape, job, latency):
     chunk = job.chunk
     if shape.transposed_b:
-        return _transpose_cycles(config, job.columns, chunk.channels, shape.element)
+        return _transpose_cycles(config, job.columns, chunk.channels, shape.element, latency)
     taps = chunk.tap_rows * shape.kernel[1]
     row_bytes = job.columns * shape.element
-    if job.columns == shape.columns and shape.groups == 1:
+    pitch = shape.groups * shape.columns * shape.element
+    if row_bytes == pitch and not pitch % config.word_bytes:
         return taps * chunk.channels * row_bytes / config.bus_bytes
-    return taps * chunk.channels * _read_cycles(config, row_bytes, latency)
+    return taps * chunk.channels * _read_cycles(config, row_bytes, pitch, latency)
 
 
 def _load_cycles(config, plan, load, latency):
@@ -74,10 +83,12 @@ def _load_cycles(config, plan, load, latency):
     if load.kind == "panel":
         return _panel_cycles(config, shape, job, load.rows, latency)
     if load.kind == "residual":
-        return job.rect.pixels * _read_cycles(config, job.columns * shape.residual_bytes, latency)
+        return job.rect.pixels * _read_cycles(
+            config, job.columns * shape.residual_bytes,
+            shape.groups * shape.columns * shape.residual_bytes, latency)
     vectors = 4 * shape.has_bias + 4 * shape.scale_vector + shape.b_zero_point_vector
     return (_strip_cycles(config, shape, job, latency)
-            + _beats(vectors * job.columns, config.bus_bytes))
+            + _beats(config, vectors * job.columns, 0))
 
 
 def _slots(plan, step):
@@ -104,24 +115,34 @@ def _pass_cycles(config, pixels):
 
 @functools.lru_cache(maxsize=65_536)
 def _tile_cycles(config, shape, row0, rows, column0, columns, tap_row0, tap_rows, words):
-    """Cycles of a CONV tile per column block: passes cover the pixels that exist at each tap."""
-    counts = []
+    """Passes of a CONV tile, which cover the pixels that exist at each tap.
+
+    Returns ``(cycles per column block, pauses, short pauses)``: how often the pixels change from
+    tap to tap, and how often after or before so few that it matters for any number of blocks.
+    """
+    spans = []      # first pixel and count, by row and by column of the kernel
     for axis, first, count, tap0, taps, size in (
             (0, row0, rows, tap_row0, tap_rows, shape.in_height),
             (1, column0, columns, 0, shape.kernel[1], shape.in_width)):
-        counts.append([])
+        spans.append([])
         for tap in range(tap0, tap0 + taps):
             begin = first * shape.stride[axis] - shape.padding[axis] + tap * shape.dilation[axis]
             least = -(-max(-begin, 0) // shape.stride[axis])
             most = min((size - 1 - begin) // shape.stride[axis] + 1, count)
-            counts[-1].append(max(most - least, 0))
-    total = 0
-    for n in counts[0]:
-        for m in counts[1]:
-            total += _pass_cycles(config, n * m) if n * m else 0
-    whole = _pass_cycles(config, rows * columns)
-    first = counts[0][0] * counts[1][0]
-    return total * words + whole - (_pass_cycles(config, first) if first else 0)
+            spans[-1].append((least, max(most - least, 0)))
+    # The first pass is whole: it starts the sums.
+    cycles, before, pauses, short = _pass_cycles(config, rows * columns), None, 0, 0
+    for n, height in enumerate(spans[0]):
+        for m, width in enumerate(spans[1]):
+            pixels = height[1] * width[1]
+            if not pixels and (n or m):
+                continue
+            cycles += _pass_cycles(config, pixels) * (words - (n == m == 0)) if pixels else 0
+            if before not in (None, (height, width)):
+                pauses += 1
+                short += min(pixels, before[0][1] * before[1][1]) < _SHORT
+            before = height, width
+    return cycles, pauses, short
 
 
 def _tiles(config, shape, job):
@@ -131,11 +152,13 @@ def _tiles(config, shape, job):
     for row in range(0, job.rows, job.tile_rows):
         rows = min(job.tile_rows, job.rows - row)
         if shape.direct:
-            cycles = _tile_cycles(config, shape, job.rect.row0 + row, rows, job.rect.column0,
-                                  job.line, job.chunk.tap_row0, job.chunk.tap_rows, words)
+            cycles, pauses, short = _tile_cycles(
+                config, shape, job.rect.row0 + row, rows, job.rect.column0, job.line,
+                job.chunk.tap_row0, job.chunk.tap_rows, words)
+            pause = _FLOAT_PAUSE if shape.floating else _PAUSE
+            yield rows, cycles * blocks + pause * (pauses if blocks == 1 else short)
         else:
-            cycles = _pass_cycles(config, rows) * words
-        yield rows, cycles * blocks
+            yield rows, _pass_cycles(config, rows) * words * blocks
 
 
 def _job_cycles(config, shape, job):
@@ -144,16 +167,21 @@ def _job_cycles(config, shape, job):
 
 def lower_bound(config, plan, latency=20):
     """Cycles the busiest resource needs, without any start or end."""
-    bus, shape = config.bus_bytes, plan.shape
+    shape = plan.shape
     compute = load = store = 0
     for step in plan.steps:
         if isinstance(step, Job):
             compute += _job_cycles(config, shape, step)
             if step.last:
-                store += step.rect.pixels * _beats(step.columns * shape.out_bytes, bus)
+                store += step.rect.pixels * _store_beats(config, shape, step)
         else:
             load += _load_cycles(config, plan, step, latency)
     return max(compute, load, store)
+
+
+def _store_beats(config, shape, job):
+    return _beats(config, job.columns * shape.out_bytes,
+                  shape.groups * shape.columns * shape.out_bytes)
 
 
 def _drain_cycles(config, shape):
@@ -174,8 +202,9 @@ def estimate(config, plan, latency=20):
     latency : int
         Memory latency in cycles.
     """
-    lanes, bus, shape = config.lanes, config.bus_bytes, plan.shape
+    lanes, shape = config.lanes, plan.shape
     drain_cycles = _drain_cycles(config, shape)
+    tail = _DRAIN if shape.out_bytes == 1 else _DRAIN + _FLOAT_DRAIN
     load_time = _START + 2 * latency
     compute = drained = stored = residual = 0
     drains = [0, 0]                 # end of the last two drains: the accumulator memories
@@ -221,8 +250,9 @@ def estimate(config, plan, latency=20):
                 pixels = rows * step.line
                 drained = max(drained, compute) + pixels * blocks * drain_cycles
                 drains = [drains[1], drained]
-                stored = max(stored, drained + _DRAIN) + pixels * _beats(
-                    step.columns * shape.out_bytes, bus)
+                beats = _store_beats(config, shape, step)
+                # Rows are stored as they come.
+                stored = max(stored + pixels * beats, drained + tail + beats)
         released.append(compute)
         if step.last:
             written.append(stored + latency)

@@ -7,6 +7,7 @@ panel stays while the strips pass by.
 """
 
 import functools
+import math
 from dataclasses import dataclass, field
 
 from .shape import Chunk, ProductShape, Rect, Source, round_up
@@ -160,6 +161,10 @@ def _panel_size(config, shape, rects, chunks):
     """Return ``(pitch, bytes)``: of a pixel, and of the largest panel."""
     pitch = round_up(max(shape.terms(chunk) for chunk in chunks) * shape.element, config.word_bytes)
     if not shape.direct:
+        # The array reads one word of many rows: they should lie in many banks, or the loads starve.
+        spread = config.sm_banks // math.gcd(pitch // config.word_bytes, config.sm_banks)
+        if spread < min(8, config.sm_banks):
+            pitch += config.word_bytes
         return pitch, pitch * max(rect.pixels for rect in rects)
     most = 0
     for rect in rects:
@@ -193,7 +198,7 @@ def _layout(config, shape, rects, chunks, width, panels, strips, outs):
 
 
 def build_plan(config, shape, *, panel_rows, first_rows=0, line=None, tap_rows=None, channels=None,
-               blocks, first_blocks, edge_pixels, panels, strips, outs=2):
+               blocks, first_blocks, first_pixels, last_pixels, panels, strips, outs=2):
     """Lay out one candidate; None if it does not fit.
 
     Parameters
@@ -211,7 +216,7 @@ def build_plan(config, shape, *, panel_rows, first_rows=0, line=None, tap_rows=N
         accumulators from job to job, and a job is a single tile.
     blocks, first_blocks : int
         Column blocks of a strip, and of the first.
-    edge_pixels : int
+    first_pixels, last_pixels : int
         Most pixels of a tile in the first job, which follows the rows as they land, and in the
         last, whose drain nothing hides. With ``lanes`` pixels, weights load without any slack.
     panels, strips, outs : int
@@ -246,7 +251,8 @@ def build_plan(config, shape, *, panel_rows, first_rows=0, line=None, tap_rows=N
         for p, rect in enumerate(rects):
             panel += not split_k
             for s, (n0, columns) in enumerate(column_ranges):
-                limit = edge_pixels if (group, p, s) in ((0, 0, 0), last) else config.acc_rows
+                limit = last_pixels if (group, p, s) == last else (
+                    first_pixels if (group, p, s) == (0, 0, 0) else config.acc_rows)
                 rows, wide = ((rect.rows, rect.columns) if shape.direct else (rect.pixels, 1))
                 tile = rows if split_k else _tile_rows(config, rows, wide, columns, limit)
                 for c, chunk in enumerate(chunks):

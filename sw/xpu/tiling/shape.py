@@ -64,6 +64,8 @@ class ProductShape:
         Bytes of an operand's element.
     out_bytes : int
         Of an output element.
+    floating : bool
+        Operands are FP16 or BF16.
     groups, images : int
         Independent products with operands of their own; images that share B.
     in_height, in_width : int
@@ -89,6 +91,7 @@ class ProductShape:
     columns: int
     element: int
     out_bytes: int
+    floating: bool = False
     groups: int = 1
     images: int = 1
     in_height: int = 1
