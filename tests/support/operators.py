@@ -1,13 +1,16 @@
 """What operators should give, from the definition: convolution, sums of every type, epilogue."""
 
 import numpy as np
+from hypothesis import strategies as st
 
+import xpu
 from xpu.ops.epilogue import ELEMENT_TYPES
 from xpu.tensor import DTYPES
 from xpu_rtl.command.formats import Activation
 from xpu_rtl.numerics import finish, gemm_float, wrap_int32, wrap_int48
 
-__all__ = ["convolve", "draw_epilogue", "expected", "full_range", "patches", "sums"]
+__all__ = ["check_conv2d", "check_matmul", "convolve", "draw_epilogue", "expected", "full_range",
+           "geometries", "sums", "swapped"]
 
 
 def full_range(rng, dtype, shape):
@@ -124,3 +127,68 @@ def expected(total, arguments):
                     "leaky_relu": Activation.LEAKY, "clip": Activation.CLIP}[name],
         low=low, high=high, out_zero_point=arguments.get("zero_point", 0),
         table=arguments.get("table"))
+
+
+# Whole operators ---------------------------------------------------------------------------------
+@st.composite
+def geometries(draw):
+    """Shapes of x and w, and the other arguments."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3, 8]))
+    cg, og = draw(st.integers(1, 20 if groups == 1 else 6)), draw(st.integers(1, 9))
+    kernel, dilation = ((draw(st.integers(1, most)), draw(st.integers(1, most)))
+                        for most in (5, 3))
+    stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    padding = tuple((draw(st.integers(0, 4)), draw(st.integers(0, 4))) for _ in range(2))
+    size = [max(draw(st.integers(1, 20)), (kernel[n] - 1) * dilation[n] + 1 - sum(padding[n]))
+            for n in range(2)]
+    return ((draw(st.integers(1, 2)), *size, groups * cg), (*kernel, cg, groups * og),
+            {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
+
+
+def check_conv2d(dev, x_shape, w_shape, geometry, dtype, seed):
+    """Run one convolution with a random epilogue, and compare every bit."""
+    rng = np.random.default_rng(seed)
+    x, w = full_range(rng, dtype, x_shape), full_range(rng, dtype, w_shape)
+    zeros = {}
+    if x.dtype.itemsize == 1:
+        w = full_range(rng, str(rng.choice(["int8", "uint8"])), w_shape)
+        zeros = {"x_zero_point": int(full_range(rng, x.dtype, ())),
+                 "w_zero_point": full_range(rng, w.dtype, w_shape[-1])}
+    total = convolve(x, w, **geometry, **zeros, terms=dev.config.wide_lanes)
+    if dtype in ("int8", "uint8"):
+        total = wrap_int32(total)
+    arguments = draw_epilogue(rng, dtype, w_shape[-1], total.shape)
+    result, largest = expected(total, arguments)
+    if "residual" in arguments:
+        arguments["residual"] = dev.tensor(arguments["residual"])
+    y = xpu.ops.conv2d(dev.tensor(x), dev.tensor(w), **geometry, **zeros, **arguments)
+    if arguments.get("return_max"):
+        y, maximum = y
+        assert maximum.numpy()[0].view(np.uint32) == largest.view(np.uint32)
+    assert y.shape == total.shape
+    np.testing.assert_array_equal(y.numpy(), result, err_msg=str((x.dtype, w.dtype, arguments)))
+
+
+def swapped(array):
+    return np.ascontiguousarray(np.swapaxes(array, -1, -2))
+
+
+def check_matmul(dev, size, transposed, dtype, seed):
+    """Run one product with a random epilogue, and compare every bit."""
+    rng = np.random.default_rng(seed)
+    m, n, k = size
+    a, b = full_range(rng, dtype, (m, k)), full_range(rng, dtype, (k, n))
+    total = sums(a, b, dev.config.wide_lanes)
+    if a.dtype.itemsize == 1:
+        total = wrap_int32(total)
+    arguments = draw_epilogue(rng, dtype, n, (m, n))
+    result, largest = expected(total, arguments)
+    if "residual" in arguments:
+        arguments["residual"] = dev.tensor(arguments["residual"])
+    operands = [dev.tensor(swapped(x) if t else x) for x, t in
+                zip((a, b), transposed, strict=True)]
+    y = xpu.ops.matmul(*operands, transpose_a=transposed[0], transpose_b=transposed[1], **arguments)
+    if arguments.get("return_max"):
+        y, maximum = y
+        assert maximum.numpy()[0].view(np.uint32) == largest.view(np.uint32)
+    np.testing.assert_array_equal(y.numpy(), result, err_msg=str((dtype, arguments)))

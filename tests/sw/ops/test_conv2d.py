@@ -6,10 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpu
-from support.operators import convolve, draw_epilogue, expected, full_range
-from xpu_rtl.numerics import wrap_int32
-
-TYPES = ["int8", "uint8", "int16", "float16", "bfloat16"]
+from support.operators import check_conv2d, convolve, full_range, geometries
 
 
 @pytest.fixture(scope="module")
@@ -19,49 +16,11 @@ def devices():
         yield {"tiny": tiny, "slice": big}
 
 
-@st.composite
-def geometries(draw):
-    """Shapes of x and w, and the other arguments."""
-    groups = draw(st.sampled_from([1, 1, 1, 2, 3, 8]))
-    cg, og = draw(st.integers(1, 20 if groups == 1 else 6)), draw(st.integers(1, 9))
-    kernel, dilation = ((draw(st.integers(1, most)), draw(st.integers(1, most)))
-                        for most in (5, 3))
-    stride = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    padding = tuple((draw(st.integers(0, 4)), draw(st.integers(0, 4))) for _ in range(2))
-    size = [max(draw(st.integers(1, 20)), (kernel[n] - 1) * dilation[n] + 1 - sum(padding[n]))
-            for n in range(2)]
-    return ((draw(st.integers(1, 2)), *size, groups * cg), (*kernel, cg, groups * og),
-            {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups})
-
-
-def check(dev, x_shape, w_shape, geometry, dtype, seed):
-    rng = np.random.default_rng(seed)
-    x, w = full_range(rng, dtype, x_shape), full_range(rng, dtype, w_shape)
-    zeros = {}
-    if x.dtype.itemsize == 1:
-        w = full_range(rng, str(rng.choice(["int8", "uint8"])), w_shape)
-        zeros = {"x_zero_point": int(full_range(rng, x.dtype, ())),
-                 "w_zero_point": full_range(rng, w.dtype, w_shape[-1])}
-    total = convolve(x, w, **geometry, **zeros, terms=dev.config.wide_lanes)
-    if dtype in ("int8", "uint8"):
-        total = wrap_int32(total)
-    arguments = draw_epilogue(rng, dtype, w_shape[-1], total.shape)
-    result, largest = expected(total, arguments)
-    if "residual" in arguments:
-        arguments["residual"] = dev.tensor(arguments["residual"])
-    y = xpu.ops.conv2d(dev.tensor(x), dev.tensor(w), **geometry, **zeros, **arguments)
-    if arguments.get("return_max"):
-        y, maximum = y
-        assert maximum.numpy()[0].view(np.uint32) == largest.view(np.uint32)
-    assert y.shape == total.shape
-    np.testing.assert_array_equal(y.numpy(), result, err_msg=str((x.dtype, w.dtype, arguments)))
-
-
 @settings(max_examples=120, deadline=None)
 @given(geometry=geometries(), dtype=st.sampled_from(["int8", "uint8", "int16"]),
        config=st.sampled_from(["tiny", "slice"]), seed=st.integers(0, 2 ** 32))
 def test_integers_in_any_geometry(devices, geometry, dtype, config, seed):
-    check(devices[config], *geometry, dtype, seed)
+    check_conv2d(devices[config], *geometry, dtype, seed)
 
 
 @settings(max_examples=40, deadline=None)
@@ -73,7 +32,7 @@ def test_floats_in_any_geometry(devices, geometry, dtype, seed):
     w_shape = (*w_shape[:2], x_shape[3], w_shape[3])
     if x_shape[3] <= 4 and w_shape[:2] != (1, 1):
         x_shape, w_shape = (*x_shape[:3], 5), (*w_shape[:2], 5, w_shape[3])
-    check(devices["slice"], x_shape, w_shape, arguments, dtype, seed)
+    check_conv2d(devices["slice"], x_shape, w_shape, arguments, dtype, seed)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

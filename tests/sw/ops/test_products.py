@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpu
-from support.operators import draw_epilogue, expected, full_range, sums
+from support.operators import check_matmul, expected, full_range, sums, swapped
 from xpu_rtl.numerics import wrap_int32
 
 TYPES = ["int8", "uint8", "int16", "float16", "bfloat16"]
@@ -19,32 +19,12 @@ def devices():
         yield {"tiny": tiny, "slice": big}
 
 
-def swapped(array):
-    return np.ascontiguousarray(np.swapaxes(array, -1, -2))
-
-
 @settings(max_examples=150, deadline=None)
 @given(size=st.tuples(*[st.integers(1, 70)] * 3),
        transposed=st.tuples(st.booleans(), st.booleans()), dtype=st.sampled_from(TYPES),
        config=st.sampled_from(["tiny", "slice"]), seed=st.integers(0, 2 ** 32))
 def test_any_type_and_epilogue(devices, size, transposed, dtype, config, seed):
-    dev, rng = devices[config], np.random.default_rng(seed)
-    m, n, k = size
-    a, b = full_range(rng, dtype, (m, k)), full_range(rng, dtype, (k, n))
-    total = sums(a, b, dev.config.wide_lanes)
-    if a.dtype.itemsize == 1:
-        total = wrap_int32(total)
-    arguments = draw_epilogue(rng, dtype, n, (m, n))
-    result, largest = expected(total, arguments)
-    if "residual" in arguments:
-        arguments["residual"] = dev.tensor(arguments["residual"])
-    operands = [dev.tensor(swapped(x) if t else x) for x, t in
-                zip((a, b), transposed, strict=True)]
-    y = xpu.ops.matmul(*operands, transpose_a=transposed[0], transpose_b=transposed[1], **arguments)
-    if arguments.get("return_max"):
-        y, maximum = y
-        assert maximum.numpy()[0].view(np.uint32) == largest.view(np.uint32)
-    np.testing.assert_array_equal(y.numpy(), result, err_msg=str((dtype, arguments)))
+    check_matmul(devices[config], size, transposed, dtype, seed)
 
 
 @pytest.mark.parametrize("dtype", ["int8", "float16"])
