@@ -18,6 +18,7 @@ _HANDOVER = 20    #: engine to engine: semaphore, command issue, operand pipelin
 _TURNAROUND = 2   #: cycles a burst is outstanding beyond the memory latency
 _TIGHT = 1.04     #: slowdown of passes so short that weights must load without a pause
 _TRANSPOSE = 60   #: more for a load that transposes
+_UNALIGNED = 1.15 #: slowdown of short rows that are aligned on neither side
 _PAUSE = 4        #: until the array and the accumulators are empty, where pixels change
 _FLOAT_PAUSE = 15 #: the same for floating-point operands
 _SHORT = 8        #: pixels of a pass that is shorter than that
@@ -57,6 +58,8 @@ def _panel_cycles(config, shape, job, rows, latency):
     if shape.source is Source.PATCHES:
         piece = row_bytes * (shape.kernel[1] if shape.patch_in_rows else 1)
         beats = _beats(config, piece, shape.stride[1] * row_bytes)
+        if piece % config.word_bytes:
+            beats *= _UNALIGNED
         return rows * job.rect.columns * shape.patch_rows * max(
             beats, (latency + _TURNAROUND) / config.max_bursts)
     columns = shape.input_span(job.rect, chunk)[3]
