@@ -208,10 +208,10 @@ def test_padding(memories, shape, widths, count, strided):
         assert len(commands) == count
 
 
-@pytest.mark.parametrize(("shape", "kernel", "stride", "dilation"), [
-    ((2, 6, 7, 3), (3, 2), (1, 2), (1, 1)), ((1, 9, 9, 2), (2, 3), (1, 1), (2, 3)),
-    ((1, 3, 3, 20_000), (2, 2), (1, 2), (1, 1))])
-@pytest.mark.parametrize("to_sm", [False, True])
+@pytest.mark.parametrize(("shape", "kernel", "stride", "dilation", "to_sm"), [
+    *(((2, 6, 7, 3), (3, 2), (1, 2), (1, 1), to_sm) for to_sm in (False, True)),
+    *(((1, 9, 9, 2), (2, 3), (1, 1), (2, 3), to_sm) for to_sm in (False, True)),
+    ((1, 3, 3, 20_000), (2, 2), (1, 2), (1, 1), False)])
 def test_patches(memories, shape, kernel, stride, dilation, to_sm):
     """The channels of the last are too long a step for a coordinate in bytes."""
     n, h, w, c = shape
@@ -223,13 +223,34 @@ def test_patches(memories, shape, kernel, stride, dilation, to_sm):
         padded[i, a:a + reach[0]:dilation[0], b:b + reach[1]:dilation[1]].reshape(-1)
         for i in range(n) for a in range(0, padded.shape[1] - reach[0] + 1, stride[0])
         for b in range(0, padded.shape[2] - reach[1] + 1, stride[1])])
-    if to_sm and expected.size > len(memories.sm):
-        pytest.skip("does not fit")
     pitch = expected.shape[1] + 5
     base, memory = (dma.sm(0), memories.sm) if to_sm else (HALF, memories.gm[HALF:])
     run(memories, dma.im2col(7, base, shape, kernel, stride=stride, padding=padding,
                              dilation=dilation, pitch=pitch, pattern=0x03030303))
     np.testing.assert_array_equal(as_strided(memory, expected.shape, (pitch, 1)), expected)
+
+
+@pytest.mark.parametrize("window", [((0, 2), (1, 3)), ((1, 3), (0, 5)), ((4, 1), (4, 1))])
+def test_some_of_the_patches(memories, window):
+    """A window of the patches is what the whole would have there."""
+    h, w, c, pitch = 9, 9, 2, 20
+    source = 7
+    x = memories.gm[source:source + h * w * c].reshape(1, h, w, c).copy()
+    arguments = {"stride": (2, 2), "padding": ((1, 1), (1, 1)), "pattern": 0x05050505}
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=5)
+    (row0, rows), (column0, columns) = window
+    expected = np.array([padded[0, 2 * i:2 * i + 3, 2 * j:2 * j + 3].reshape(-1)
+                         for i in range(row0, row0 + rows)
+                         for j in range(column0, column0 + columns)])
+    before = memories.sm.copy()
+    run(memories, dma.im2col(source, dma.sm(64), x.shape, (3, 3), pitch=pitch, window=window,
+                             **arguments))
+    after = before.copy()
+    place = as_strided(after[64:], expected.shape, (pitch, 1))
+    place[...] = expected
+    np.testing.assert_array_equal(memories.sm, after)
+    with pytest.raises(xpu.ArgumentError, match="window must be in"):
+        dma.im2col(source, dma.sm(64), x.shape, (3, 3), window=((4, 2), (0, 1)), **arguments)
 
 
 def test_fields_of_a_whole():

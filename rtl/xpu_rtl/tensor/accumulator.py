@@ -131,9 +131,11 @@ class Accumulator(wiring.Component):
                 old[n].append(Mux(old_bank, data[1][lane], data[0][lane]))
                 port_old[n].append(Mux(port_bank, data[1][lane], data[0][lane]))
 
-        results = {"int": self._integers, "float": self._floats}
         for name, (valid, tag) in pipes.items():
-            values = results[name](m, platform, valid, tag, adds[name], old)
+            if name == "int":
+                values = self._integers(m, valid, tag, adds[name], old)
+            else:
+                values = self._floats(m, platform, valid, tag, adds[name], old)
             for n in range(lanes):
                 with m.If(valid[-1]):
                     m.d.comb += new[n].eq(values[n])
@@ -151,7 +153,7 @@ class Accumulator(wiring.Component):
                 m.d.sync += tags[stage].eq(tags[stage - 1])
         return valids, tags
 
-    def _integers(self, m, platform, valid, tag, stage, old):
+    def _integers(self, m, valid, tag, stage, old):
         """The old row, beside the sums; then the new one. Modulo the width, as specified."""
         config, values = self._config, []
         wide = tag[stage].kind == Kind.INT16

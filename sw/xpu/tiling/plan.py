@@ -161,7 +161,8 @@ def _panel_size(config, shape, rects, chunks):
     """Return ``(pitch, bytes)``: of a pixel, and of the largest panel."""
     pitch = round_up(max(shape.terms(chunk) for chunk in chunks) * shape.element, config.word_bytes)
     if not shape.direct:
-        # The array reads one word of many rows: they should lie in many banks, or the loads starve.
+        # Measured: the array reads one word of row after row, and at a pitch of 8, 16, 32 ... words
+        # its reads walk through the banks beside the writes of a load and hold it up.
         spread = config.sm_banks // math.gcd(pitch // config.word_bytes, config.sm_banks)
         if spread < min(8, config.sm_banks):
             pitch += config.word_bytes
