@@ -32,7 +32,7 @@ class FloatAdd(wiring.Component):
 
     Timing
     ------
-    Latency: 6 cycles (``LATENCY``).
+    Latency: 10 cycles (``LATENCY``).
     Throughput: one addition per lane and cycle. Backpressure: none. Combinational paths: none.
     Reset: valid flags. Idle stages keep still.
     """

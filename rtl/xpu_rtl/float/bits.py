@@ -2,8 +2,7 @@
 
 from amaranth import Cat, Const, Mux, Signal
 
-__all__ = ["INFINITY", "NAN", "maximum", "named", "normalise", "round_even",
-           "shift_right"]
+__all__ = ["INFINITY", "NAN", "leading_zeros", "maximum", "named", "round_even", "shift_right"]
 
 NAN = 0x7FC0_0000               #: the only NaN that is ever produced
 INFINITY = 0x7F80_0000
@@ -29,21 +28,24 @@ def maximum(m, name, values):
     return values[0]
 
 
-def normalise(m, name, value):
-    """Return ``(count, shifted)``: leading zeros, and the value without them, as wide.
+def leading_zeros(m, name, value):
+    """Return the number of leading zeros, in a balanced tree.
 
-    For a value of zero, ``count`` is the largest number of its width.
+    For a value of zero it is the largest number of its width.
     """
-    bits, counts, step = len(value), [], 1
-    while step * 2 < bits:
-        step *= 2
-    while step:
-        empty = named(m, f"{name}_empty_{step}", 1, ~value[bits - step:].any())
-        value = named(m, f"{name}_shifted_{step}", bits,
-                      Mux(empty, Cat(Const(0, step), value[:bits - step]), value))
-        counts.append(empty)
-        step //= 2
-    return Cat(reversed(counts)), value
+    size = 1 << (len(value) - 1).bit_length()
+    level = [(~bit, None) for bit in Cat(Const(0, size - len(value)), value)]
+    step = 0
+    while len(level) > 1:
+        pairs = []
+        for n in range(0, len(level), 2):
+            (low, low_count), (high, high_count) = level[n:n + 2]
+            rest = None if low_count is None else Mux(high, low_count, high_count)
+            pairs.append((named(m, f"{name}_empty_{step}_{n}", 1, low & high),
+                          named(m, f"{name}_count_{step}_{n}", step + 1,
+                                high if rest is None else Cat(rest, high))))
+        level, step = pairs, step + 1
+    return level[0][1]
 
 
 def shift_right(m, name, value, amount):

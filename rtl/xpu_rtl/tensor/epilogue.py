@@ -27,7 +27,7 @@ __all__ = ["Epilogue"]
 
 #: Words between the read of their first sums and their acceptance by the scratchpad. The longest
 #: pipeline holds up to 35; the rest absorbs its stalls.
-_WORDS = 64
+_WORDS = 128
 
 
 class Epilogue(wiring.Component):
@@ -81,13 +81,13 @@ class Epilogue(wiring.Component):
     Timing
     ------
     Latency: a row read in cycle t offers its word in cycle t + lanes / epilogue_lanes - 1 + 8 if it
-    is made of bytes from bytes (``WORD_LATENCY``), + 31 from the floating-point lanes
+    is made of bytes from bytes (``WORD_LATENCY``), + 54 from the floating-point lanes
     (``FLOAT_LATENCY``), or its raw words from the step with their last sums on + 3
     (``RAW_LATENCY``); a table takes 1 more. The first row is read in the cycle after ``computed``.
     From the last response to ``add`` 2 cycles, to ``done`` 2, or 1 after an add.
     Throughput: a row per ``Shape.steps`` cycles. No gap between blocks and tiles whose parameters
     are there and which go the same way; see ``DrainSequencer``. A tile of one step costs two.
-    Backpressure: reading stops when 64 words are between reading and acceptance.
+    Backpressure: reading stops when 128 words are between reading and acceptance.
     Combinational paths: ``output.req.ready`` into the output queue only; ``computed`` into the
     tile buffer. None from input to output.
     Reset: everything in flight is dropped.

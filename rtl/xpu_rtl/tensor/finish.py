@@ -1,5 +1,7 @@
 """From sums to results: the floating-point path of the epilogue."""
 
+from types import SimpleNamespace
+
 from amaranth import Cat, Module, Mux, signed, unsigned
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -14,6 +16,7 @@ from ..float.lane import (
     Lane,
     add,
     from_integer,
+    less,
     multiply,
 )
 from ..params import XpuConfig
@@ -24,22 +27,27 @@ __all__ = ["TAG_WIDTH", "FinishInput", "FinishLanes", "FinishOutput", "FinishSet
 
 TAG_WIDTH = 16      #: bits that travel beside a group
 
-_SCALED = INTEGER_STAGES + MULTIPLY_STAGES      #: stage of the scaled sum
+_NUMBER = 1 + INTEGER_STAGES                    #: stage of sum and residual in FP32
+_SCALED = _NUMBER + MULTIPLY_STAGES             #: of the scaled sum
 _BIASED = _SCALED + ADD_STAGES                  #: of that plus the FP32 bias
 _SUMMED = _BIASED + ADD_STAGES                  #: of that plus the residual
-_ACTIVE = _SUMMED + MULTIPLY_STAGES + 1         #: behind the activation
-_STAGES = _ACTIVE + 2                           #: in the output type
+_LEAKED = _SUMMED + MULTIPLY_STAGES             #: of that times the slope
+_ACTIVE = _LEAKED + 1                           #: behind the activation
+_STAGES = _ACTIVE + 5                           #: in the output type
 
 
 #: Settings looked at in a stage.
 _USED = {
     0: ("kind", "float_bias", "residual_type", "residual_zero_point"),
-    INTEGER_STAGES: ("residual_scale",),
+    1: ("kind",),
+    _NUMBER: ("residual_scale",),
     _BIASED: ("float_bias",),
     _SUMMED: ("has_residual", "low"),
-    _ACTIVE - 1: ("activation", "low", "high"),
+    _LEAKED - 1: ("low", "high"),
+    _LEAKED: ("activation", "low", "high"),
     _ACTIVE: ("out_type",),
-    _ACTIVE + 1: ("out_type", "out_zero_point"),
+    _ACTIVE + 3: ("out_zero_point",),
+    _ACTIVE + 4: ("out_type", "out_zero_point"),
 }
 
 
@@ -112,7 +120,7 @@ class FinishLanes(wiring.Component):
 
     Timing
     ------
-    Latency: ``LATENCY`` = 29 cycles, whatever the settings.
+    Latency: ``LATENCY`` = 52 cycles, whatever the settings.
     Throughput: one group per cycle. Backpressure: none. Combinational paths: none.
     Reset: valid flags. Idle stages keep still.
     """
@@ -133,12 +141,16 @@ class FinishLanes(wiring.Component):
         valids = Valids(m, self.i.valid, self.LATENCY)
         m.d.comb += [self.o.valid.eq(valids.last), self.busy.eq(valids.busy)]
         shared = Lane(m, valids.enables, "shared")
-        settings, setting, tag = [], self.i.p.setting, self.i.p.tag
-        for stage in range(self.LATENCY):
-            settings.append(choose_fields(m, f"s{stage}", setting, self.settings,
-                                          _USED.get(stage, ())))
-            setting = shared.register(stage + 1, "setting", 1, setting)
-            tag = shared.register(stage + 1, "tag", TAG_WIDTH, tag)
+        settings, setting, tag = {}, self.i.p.setting, self.i.p.tag
+        settings[0] = choose_fields(m, "s0", setting, self.settings, _USED[0])
+        for stage in range(1, self.LATENCY + 1):
+            # Chosen in the stage before, so that the logic of a stage begins with registers.
+            chosen = choose_fields(m, f"s{stage}", setting, self.settings, _USED.get(stage, ()))
+            settings[stage] = SimpleNamespace(**{
+                name: shared.register(stage, name, value.shape(), value)
+                for name, value in vars(chosen).items()})
+            setting = shared.register(stage, "setting", 1, setting)
+            tag = shared.register(stage, "tag", TAG_WIDTH, tag)
         m.d.comb += self.o.p.tag.eq(tag)
         for n in range(self._config.epilogue_lanes):
             lane = Lane(m, valids.enables, str(n))
@@ -150,20 +162,20 @@ class FinishLanes(wiring.Component):
         i, config = self.i.p, self._config
 
         # The sum, as FP32.
-        kind = settings[0].kind
-        wide = kind == Kind.INT16
-        integer = lane.named("integer", 1, wide | (kind == Kind.INT8))
+        wide = settings[0].kind == Kind.INT16
+        integer = lane.named("integer", 1, wide | (settings[0].kind == Kind.INT8))
         bias = lane.named("int_bias", signed(32), Mux(settings[0].float_bias, 0, i.bias[n]))
-        total = lane.named("total", signed(config.acc_width), i.acc[n] + bias)
+        total = lane.register(1, "total", signed(config.acc_width), i.acc[n] + bias)
         low = lane.named("low_total", signed(32), total[:32])
-        value = lane.named("value", signed(config.acc_width), Mux(wide, total, low))
+        value = lane.named("value", signed(config.acc_width),
+                           Mux(settings[1].kind == Kind.INT16, total, low))
         magnitude = lane.named("sum_magnitude", config.acc_width, Mux(value < 0, -value, value))
-        from_int = from_integer(lane, 0, "sum", value < 0, magnitude)
-        already = lane.delay(0, "acc", i.acc[n][:32].as_unsigned(), INTEGER_STAGES)
-        integer = lane.delay(0, "integer", integer, INTEGER_STAGES)
-        scale = lane.delay(0, "scale", i.scale[n], INTEGER_STAGES)
+        from_int = from_integer(lane, 1, "sum", value < 0, magnitude)
+        already = lane.delay(0, "acc", i.acc[n][:32].as_unsigned(), _NUMBER)
+        integer = lane.delay(0, "integer", integer, _NUMBER)
+        scale = lane.delay(0, "scale", i.scale[n], _NUMBER)
         x = lane.named("x", 32, Mux(integer, from_int, already))
-        scaled = multiply(lane, INTEGER_STAGES, "scaled", x, scale)
+        scaled = multiply(lane, _NUMBER, "scaled", x, scale)
 
         # FP32 bias.
         bias = lane.delay(0, "bias", i.bias[n], _SCALED)
@@ -180,23 +192,24 @@ class FinishLanes(wiring.Component):
 
         w = self._activation(m, lane, v, settings)
         element = self._convert(m, lane, w, settings)
-        return element, lane.delay(_ACTIVE, "w", w, 2)[:31]
+        return element, lane.delay(_ACTIVE, "w", w, _STAGES - _ACTIVE)[:31]
 
     def _residual(self, lane, element, settings):
-        """``(element - zero point) * scale``, in ``INTEGER_STAGES + MULTIPLY_STAGES``."""
+        """``(element - zero point) * scale``, a number of stage ``_SCALED``."""
         kind, zero_point = settings[0].residual_type, settings[0].residual_zero_point
 
         def of(*types):
             return Cat(kind == int(element_type) for element_type in types).any()
 
-        half = of(ElementType.FP16)
         direct = lane.named("residual_direct", 1, of(ElementType.FP32, ElementType.BF16))
         bits = lane.named("residual_bits", 32, Mux(of(ElementType.BF16), element[:16] << 16,
                                                    element))
         narrow = lane.named("residual_byte", signed(9), Cat(
             element[:8], element[7] & of(ElementType.INT8)).as_signed())
-        whole = lane.named("residual_int", signed(17), Mux(
+        whole = lane.register(1, "residual_int", signed(17), Mux(
             of(ElementType.INT16), element[:16].as_signed(), narrow) - zero_point)
+        half = lane.register(1, "residual_half", 1, of(ElementType.FP16))
+        element = lane.register(1, "residual_element", 16, element[:16])
         field, fraction = element[10:15], element[:10]
         special = lane.named("residual_special", 1, half & field.all())
         size = lane.named("residual_size", 17, Mux(
@@ -205,84 +218,98 @@ class FinishLanes(wiring.Component):
             half, (field | ~field.any()).as_unsigned() - 25, 0))
         sign = lane.named("residual_sign", 1, Mux(half, element[15], whole < 0))
         converted = from_integer(
-            lane, 0, "residual", sign, size, exponent, nan=special & fraction.any(),
+            lane, 1, "residual", sign, size, exponent, nan=special & fraction.any(),
             infinite=special & ~fraction.any(), zero_sign=half & element[15])
-        direct = lane.delay(0, "residual_direct", direct, INTEGER_STAGES)
-        bits = lane.delay(0, "residual_bits", bits, INTEGER_STAGES)
+        direct = lane.delay(0, "residual_direct", direct, _NUMBER)
+        bits = lane.delay(0, "residual_bits", bits, _NUMBER)
         number = lane.named("residual_number", 32, Mux(direct, bits, converted))
-        return multiply(lane, INTEGER_STAGES, "residual", number,
-                        settings[INTEGER_STAGES].residual_scale)
+        return multiply(lane, _NUMBER, "residual", number, settings[_NUMBER].residual_scale)
 
     def _activation(self, m, lane, v, settings):
         """From stage ``_SUMMED`` to ``_ACTIVE``."""
         product = multiply(lane, _SUMMED, "leak", v, settings[_SUMMED].low)
-        stage = _ACTIVE - 1
-        v = lane.delay(_SUMMED, "v", v, MULTIPLY_STAGES)
-        now = settings[stage]
-
-        def key(name, bits):
-            """Order of numbers, both zeros alike."""
-            return lane.named(f"{name}_key", signed(32), Mux(bits[31], -bits[:31], bits[:31]))
-
-        v_key, low_key, high_key = key("v", v), key("low", now.low), key("high", now.high)
+        v = lane.delay(_SUMMED, "v", v, MULTIPLY_STAGES - 1)
+        # Compare.
+        now = settings[_LEAKED - 1]
         nan = lane.named("v_nan", 1, v == NAN)
+        zero = lane.named("v_zero", 1, ~v[:31].any())
+        below = lane.named("below", 1, less(lane, "v_below", v, now.low))
+        above = lane.named("above", 1, less(lane, "v_above", now.high, v)
+                           | (below & less(lane, "low_above", now.high, now.low)))
+        flags = lane.keep(_LEAKED, "v", {
+            "negative": v[31] & ~zero & ~nan, "not_positive": (v[31] | zero) & ~nan,
+            "below": below & ~nan, "above": above & ~nan})
+        v = lane.register(_LEAKED, "v", 32, v)
+        # Choose.
+        now = settings[_LEAKED]
         result = lane.named("active", 32, v)
         with m.Switch(now.activation):
             with m.Case(int(Activation.RELU)):
-                with m.If(v_key <= 0):
+                with m.If(flags["not_positive"]):
                     m.d.comb += result.eq(0)
             with m.Case(int(Activation.LEAKY)):
-                with m.If(v_key < 0):
+                with m.If(flags["negative"]):
                     m.d.comb += result.eq(product)
             with m.Case(int(Activation.CLIP)):
-                least = lane.named("least_key", signed(32), Mux(v_key < low_key, low_key, v_key))
-                with m.If(~nan & (least > high_key)):
+                with m.If(flags["above"]):
                     m.d.comb += result.eq(now.high)
-                with m.Elif(~nan & (v_key < low_key)):
+                with m.Elif(flags["below"]):
                     m.d.comb += result.eq(now.low)
         return lane.register(_ACTIVE, "active", 32, result)
 
     def _convert(self, m, lane, w, settings):
-        """In the output type: two stages, to move the point and to round."""
-        field, fraction, sign = w[23:31], w[:23], w[31]
-        nan = lane.named("w_nan", 1, w == NAN)
-        now, later = settings[_ACTIVE], settings[_ACTIVE + 1]
-        half = lane.named("to_half", 1, now.out_type == ElementType.FP16)
-        significand = lane.named("w_significand", 24, Cat(fraction, field.any()))
-        # FP16: 11 bits and 13 to drop, fewer bits for subnormals. Integers: 17 bits before the
-        # point, then 7 to drop; larger numbers saturate.
+        """In the output type, in five stages."""
+        # 1: how far to move the point. FP16: 11 bits and 13 to drop, fewer bits for subnormals.
+        # Integers: 17 bits before the point, then 7 to drop; larger numbers saturate.
+        field, fraction = w[23:31], w[:23]
+        stage = _ACTIVE + 1
+        half = lane.named("to_half", 1, settings[_ACTIVE].out_type == ElementType.FP16)
         down = lane.named("w_down", signed(10), Mux(half, 113 - field, 143 - field))
-        amount = lane.named("w_amount", 5, Mux(down > 24, 24, Mux(down < 0, 0, down)))
-        shifted = lane.register(_ACTIVE + 1, "w_shifted", 24, shift_right(
-            m, lane.name("w_shift"), significand, amount))
-        large = lane.register(_ACTIVE + 1, "w_large", 1, (field > 143) & ~nan)
-        half_field = lane.register(_ACTIVE + 1, "w_field", 8,
+        amount = lane.register(stage, "w_amount", 5, Mux(down > 24, 24, Mux(down < 0, 0, down)))
+        significand = lane.register(stage, "w_significand", 24, Cat(fraction, field.any()))
+        nan = lane.named("w_nan", 1, w == NAN)
+        flags = lane.keep(stage, "w", {"nan": nan, "large": (field > 143) & ~nan})
+        half_field = lane.register(stage, "w_field", 8,
                                    Mux(field > 112, Mux(field > 144, 32, field - 113), 0))
-        nan = lane.register(_ACTIVE + 1, "w_nan", 1, nan)
-        w = lane.delay(_ACTIVE, "w_bits", w, 1)
-        sign = w[31]
-
-        # Integers.
-        whole = round_even(m, lane.name("w_whole"), shifted, 7)      # 18 bits
-        moved = lane.named("w_moved", signed(20),
-                           Mux(sign, -whole, whole) + later.out_zero_point)
+        w = lane.delay(_ACTIVE, "w_bits", w, 2)
+        # 2: move it.
+        stage += 1
+        shifted = lane.register(stage, "w_shifted", 24, shift_right(
+            m, lane.name("w_shift"), significand, amount))
+        half_field = lane.register(stage, "w_field", 8, half_field)
+        flags = lane.keep(stage, "w", flags)
+        # 3: round.
+        stage += 1
+        whole = lane.register(stage, "w_whole", 18,
+                              round_even(m, lane.name("w_whole_rounded"), shifted, 7))
+        fp16 = lane.register(stage, "w_half_packed", 18, (half_field << 10) + round_even(
+            m, lane.name("w_half_rounded"), shifted, 13))
+        bf16 = lane.register(stage, "w_bfloat", 16,
+                             round_even(m, lane.name("w_bfloat_rounded"), w[:31], 16))
+        flags = lane.keep(stage, "w", flags)
+        w = lane.delay(stage - 1, "w_bits", w, 1)
+        # 4: the zero point.
+        stage += 1
+        sign, zero_point = w[31], settings[stage - 1].out_zero_point
+        moved = lane.register(stage, "w_moved", signed(20),
+                              Mux(sign, zero_point - whole, zero_point + whole))
+        fp16 = lane.register(stage, "w_fp16", 16, Mux(flags["nan"], 0x7E00, Cat(
+            Mux(fp16 >= 0x7C00, 0x7C00, fp16)[:15], sign)))
+        bf16 = lane.register(stage, "w_bf16", 16, Cat(bf16[:15], sign))
+        flags = lane.keep(stage, "w", flags)
+        w = lane.delay(stage - 1, "w_bits", w, 1)
+        # 5: saturate and choose.
+        sign, now = w[31], settings[stage]
         low, high = lane.named("w_low", signed(17), 0), lane.named("w_high", signed(17), 0)
         for element, least, most in ((ElementType.INT8, -128, 127), (ElementType.UINT8, 0, 255),
                                      (ElementType.INT16, -32768, 32767)):
-            with m.If(later.out_type == int(element)):
+            with m.If(now.out_type == int(element)):
                 m.d.comb += [low.eq(least), high.eq(most)]
         limited = lane.named("w_limited", signed(17), Mux(
-            nan, later.out_zero_point, Mux(large, Mux(sign, low, high), Mux(
+            flags["nan"], now.out_zero_point, Mux(flags["large"], Mux(sign, low, high), Mux(
                 moved < low, low, Mux(moved > high, high, moved)))))
-        # FP16 and BF16.
-        fp16 = round_even(m, lane.name("w_half"), shifted, 13)
-        fp16 = lane.named("w_half_packed", 18, (half_field << 10) + fp16)
-        fp16 = lane.named("w_fp16", 16, Mux(nan, 0x7E00, Cat(
-            Mux(fp16 >= 0x7C00, 0x7C00, fp16)[:15], sign)))
-        bf16 = round_even(m, lane.name("w_bfloat"), w[:31], 16)
-        bf16 = lane.named("w_bf16", 16, Cat(bf16[:15], sign))
         result = lane.named("element", 32, limited)
-        with m.Switch(later.out_type):
+        with m.Switch(now.out_type):
             with m.Case(int(ElementType.FP32)):
                 m.d.comb += result.eq(w)
             with m.Case(int(ElementType.FP16)):

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..common.pipeline import Valids
 from ..float.bits import maximum
-from ..float.lane import Lane, normalised, pack
+from ..float.lane import NORMALISE_STAGES, PACK_STAGES, Lane, normalised, pack
 from ..params import XpuConfig
 
 __all__ = ["WINDOW", "FloatDot"]
@@ -52,12 +52,12 @@ class FloatDot(wiring.Component):
 
     Timing
     ------
-    Latency: 9 cycles (``LATENCY``).
+    Latency: 12 cycles (``LATENCY``).
     Throughput: one word per cycle. Backpressure: none. Combinational paths: none.
     Reset: valid flags. Idle stages keep still.
     """
 
-    LATENCY = 9
+    LATENCY = 6 + NORMALISE_STAGES + PACK_STAGES
 
     def __init__(self, config: XpuConfig):
         self._config = config
@@ -174,11 +174,12 @@ class FloatDot(wiring.Component):
         nan, infinite, sign = (register(6, name, 1, value) for name, value in (
             ("nan", nan), ("infinite", infinite), ("sign", Mux(infinite, sign, below))))
 
-        # Stage 7: normalise. The value is magnitude * 2**(largest - bias - _FRACTION), bias being
-        # that of both operands: so much is the exponent field of the top bit.
+        # Normalise. The value is magnitude * 2**(largest - bias - _FRACTION), bias being that of
+        # both operands: so much is the exponent field of the top bit.
         top = largest - Mux(bfloat[6], 2 * 137, 2 * 25) + (width - 1 - _FRACTION + 127)
-        field, significand = normalised(lane, 7, "normal", magnitude, top)
-        nan, infinite, sign = (register(7, name, 1, value) for name, value in
-                               (("nan", nan), ("infinite", infinite), ("sign", sign)))
-        return pack(lane, 7, "pack", sign=sign, zero_sign=Const(0, 1), field=field,
-                    significand=significand, nan=nan, infinite=infinite)
+        field, significand = normalised(lane, 6, "normal", magnitude, top)
+        state = {"sign": sign, "nan": nan, "infinite": infinite, "zero_sign": Const(0, 1)}
+        for later in range(1, NORMALISE_STAGES + 1):
+            state = lane.keep(6 + later, "normal", state)
+        return pack(lane, 6 + NORMALISE_STAGES, "pack", field=field, significand=significand,
+                    **state)

@@ -102,7 +102,8 @@ def _matmul(op, names, a, b, transpose_a, transpose_b, compute_dtype, arguments)
             a_pitch=(m if transpose_a else k) * element,
             b_pitch=(k if transpose_b else n) * element, out_pitch=n, **epilogue.fields)
         problems = _batches(problem, batch, a.shape[:-2], b.shape[:-2], m, n, k)
-        for problem in problems:
+        for number, problem in enumerate(problems):
+            problem = replace(problem, max_continues=number > 0)
             commands = plan_product(device.config, problem, device.semaphores,
                                     latency=device.platform.memory_latency)
             device.submit(commands, name=f"{op} {m}x{n}x{k} to {out.dtype.name}",

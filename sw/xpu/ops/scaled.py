@@ -2,48 +2,54 @@
 
 import numpy as np
 
-from xpu_rtl.command.formats import ElementType
-
 from ..errors import ArgumentError, DTypeError
 from ..tensor import DTYPES, check_dtype
 from ..tiling import Problem, ProductShape, Source, plan_product
-from .arguments import check_tensor, positive, zero_point
+from . import arguments
+from .arguments import check_tensor, positive
 from .epilogue import ELEMENT_TYPES
 
 __all__ = ["absmax", "quantize", "scaled_product"]
 
 _TYPES = ("float32", "float16", "bfloat16", "int8", "uint8", "int16")
 _MOST = 32767
+_BLOCKS = 8     #: column blocks of the matrix an element-wise operation makes of a tensor
 
 
 def _elementwise(x, out_dtype, scale, out_zero_point, maximum=None, name="quantize"):
-    """``x * scale`` in another type, by the epilogue: a product of zeros with x as residual."""
-    device = x.device
-    lanes = device.config.lanes
-    columns = next(n for n in range(min(lanes * 8, x.size), 0, -1) if x.size % n == 0)
-    kind = next(name for name in device.config.types)
-    zeros = device.tensor(np.zeros(max(columns, x.size // columns), np.int8).astype(DTYPES[kind]))
+    """``x * scale`` in another type, by the epilogue: a product of zeros with x as residual.
+
+    x is taken as a matrix; what is left over is the end of the last row of as many elements.
+    """
+    device, size = x.device, x.size
+    kind = device.config.types[0]
+    element, columns = DTYPES[kind].itemsize, min(_BLOCKS * device.config.lanes, size)
+    rows = size // columns
+    zeros = device.tensor(np.zeros(max(columns, rows), np.int8).astype(DTYPES[kind]))
     out = device.empty(x.shape, out_dtype)
-    element = DTYPES[kind].itemsize
-    problem = Problem(
-        shape=ProductShape(
-            source=Source.ROWS, height=x.size // columns, width=1, channels=1, columns=columns,
-            element=element, out_bytes=out.dtype.itemsize, residual_bytes=x.dtype.itemsize,
-            has_max=maximum is not None),
-        a_type=ELEMENT_TYPES[kind], b_type=ELEMENT_TYPES[kind],
-        out_type=ELEMENT_TYPES[out.dtype.name], a_address=zeros.address, b_address=zeros.address,
-        out_address=out.address, a_pitch=element, b_pitch=columns * element, out_pitch=columns,
-        residual_address=x.address, residual_type=ElementType(ELEMENT_TYPES[x.dtype.name]),
-        residual_scale=scale, out_zero_point=out_zero_point,
-        max_address=None if maximum is None else maximum.address)
-    commands = plan_product(device.config, problem, device.semaphores,
-                            latency=device.platform.memory_latency)
-    device.submit(commands, name=f"{name} {x!r}", reads=[x, zeros],
-                  writes=[out] if maximum is None else [out, maximum])
+    parts = [(0, rows)] + [(size - columns, 1)] * (size % columns > 0)
+    for number, (first, count) in enumerate(parts):
+        problem = Problem(
+            shape=ProductShape(
+                source=Source.ROWS, height=count, width=1, channels=1, columns=columns,
+                element=element, out_bytes=out.dtype.itemsize, residual_bytes=x.dtype.itemsize,
+                has_max=maximum is not None),
+            a_type=ELEMENT_TYPES[kind], b_type=ELEMENT_TYPES[kind],
+            out_type=ELEMENT_TYPES[out.dtype.name], a_address=zeros.address,
+            b_address=zeros.address, out_address=out.address + first * out.dtype.itemsize,
+            a_pitch=element, b_pitch=columns * element, out_pitch=columns,
+            residual_address=x.address + first * x.dtype.itemsize,
+            residual_type=ELEMENT_TYPES[x.dtype.name], residual_scale=scale,
+            out_zero_point=out_zero_point,
+            max_address=None if maximum is None else maximum.address, max_continues=number > 0)
+        commands = plan_product(device.config, problem, device.semaphores,
+                                latency=device.platform.memory_latency)
+        device.submit(commands, name=f"{name} {x!r}", reads=[x, zeros],
+                      writes=[out] if maximum is None else [out, maximum])
     return out
 
 
-def quantize(x, scale, zero_point_=0, out_dtype="int8"):
+def quantize(x, scale, zero_point=0, out_dtype="int8"):
     """Return ``saturate(round_half_even(x / scale) + zero_point)``, as ONNX QuantizeLinear.
 
     The tensor unit multiplies by float32(1 / scale) instead of dividing.
@@ -54,7 +60,7 @@ def quantize(x, scale, zero_point_=0, out_dtype="int8"):
         float32, float16 or bfloat16, or 8 or 16-bit integers.
     scale : float
         Finite and positive, and so is 1 / scale in float32.
-    zero_point_ : int
+    zero_point : int
         Of the result's type.
     out_dtype : dtype
         int8, uint8, int16, or a floating-point type, which is not rounded to integers.
@@ -62,7 +68,7 @@ def quantize(x, scale, zero_point_=0, out_dtype="int8"):
     check_tensor("quantize: x", x)
     check_dtype(x.dtype, "quantize: x", _TYPES)
     out_dtype = check_dtype(out_dtype, "quantize: out_dtype", _TYPES)
-    zero = zero_point("quantize: zero_point_", zero_point_, out_dtype)
+    zero = arguments.zero_point("quantize: zero_point", zero_point, out_dtype)
     inverse = positive("quantize: 1 / scale", 1 / np.float64(positive("quantize: scale", scale)))
     with x.device._lock:
         x.device._check_open()
@@ -94,8 +100,8 @@ def _to_int16(op, name, x):
     return quantize(x, scale, out_dtype="int16"), scale
 
 
-def scaled_product(op, names, a, b, compute_dtype, arguments, product):
-    """Return ``product(a, b, arguments)`` of float32 operands brought to int16."""
+def scaled_product(op, names, a, b, compute_dtype, given, product):
+    """Return ``product(a, b, given)`` of float32 operands brought to int16."""
     if compute_dtype not in ("int16", np.int16, np.dtype(np.int16)):
         raise ArgumentError(f"{op}: compute_dtype must be None or 'int16', not {compute_dtype!r}")
     for name, operand in zip(names, (a, b), strict=True):
@@ -104,13 +110,13 @@ def scaled_product(op, names, a, b, compute_dtype, arguments, product):
     if not a.device.config.has_int16:
         raise DTypeError(f"{op}: compute_dtype must be None: configuration "
                          f"{a.device.config.name!r} has no int16 operands")
-    if arguments.get("scale") is not None:
+    if given.get("scale") is not None:
         raise ArgumentError(f"{op}: scale must be None with compute_dtype, not "
-                            f"{arguments['scale']!r}")
+                            f"{given['scale']!r}")
     (a, a_scale), (b, b_scale) = (_to_int16(op, name, operand) for name, operand in
                                   zip(names, (a, b), strict=True))
-    arguments = arguments | {"scale": positive(f"{op}: the product of both scales",
+    given = given | {"scale": positive(f"{op}: the product of both scales",
                                                np.float32(a_scale * b_scale))}
-    if arguments.get("out_dtype") is None:
-        arguments["out_dtype"] = "float32"
-    return product(a, b, arguments)
+    if given.get("out_dtype") is None:
+        given["out_dtype"] = "float32"
+    return product(a, b, given)

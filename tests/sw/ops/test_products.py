@@ -45,9 +45,11 @@ def test_batches_broadcast(devices, dtype, a_batch, b_batch, transposed):
     arguments["residual"] = dev.tensor(residual)
     operands = [dev.tensor(swapped(x) if t else x) for x, t in
                 zip((a, b), transposed, strict=True)]
-    y = xpu.ops.matmul(*operands, transpose_a=transposed[0], transpose_b=transposed[1], **arguments)
+    y, maximum = xpu.ops.matmul(*operands, transpose_a=transposed[0], transpose_b=transposed[1],
+                                return_max=True, **arguments)
     assert y.shape == shape
     np.testing.assert_array_equal(y.numpy(), result)
+    assert maximum.numpy()[0] == np.abs(result).max()
 
 
 def test_default_types(devices):
@@ -160,4 +162,6 @@ def test_quantize_and_absmax(devices, shape):
         limits, inverse = np.iinfo(dtype), np.float32(1 / np.float64(np.float32(scale)))
         np.testing.assert_array_equal(
             y, np.clip(np.rint(x * inverse).astype(np.int64) + zero, limits.min, limits.max))
-    assert xpu.ops.absmax(dev.tensor(x)).numpy()[0] == np.abs(x).max()
+    for place in (0, x.size // 2, x.size - 1):
+        x.flat[place] = -100 - place
+        assert xpu.ops.absmax(dev.tensor(x)).numpy()[0] == 100 + place
