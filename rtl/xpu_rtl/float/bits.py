@@ -1,8 +1,8 @@
 """Combinational helpers: every one adds named signals to a module and returns one."""
 
-from amaranth import Cat, Const, Mux, Signal
+from amaranth import Const, Mux, Signal
 
-__all__ = ["INFINITY", "NAN", "leading_zeros", "maximum", "named", "round_even", "shift_right"]
+__all__ = ["INFINITY", "NAN", "first_set", "maximum", "named", "round_even", "shift_right"]
 
 NAN = 0x7FC0_0000               #: the only NaN that is ever produced
 INFINITY = 0x7F80_0000
@@ -28,24 +28,12 @@ def maximum(m, name, values):
     return values[0]
 
 
-def leading_zeros(m, name, value):
-    """Return the number of leading zeros, in a balanced tree.
-
-    For a value of zero it is the largest number of its width.
-    """
-    size = 1 << (len(value) - 1).bit_length()
-    level = [(~bit, None) for bit in Cat(Const(0, size - len(value)), value)]
-    step = 0
-    while len(level) > 1:
-        pairs = []
-        for n in range(0, len(level), 2):
-            (low, low_count), (high, high_count) = level[n:n + 2]
-            rest = None if low_count is None else Mux(high, low_count, high_count)
-            pairs.append((named(m, f"{name}_empty_{step}_{n}", 1, low & high),
-                          named(m, f"{name}_count_{step}_{n}", step + 1,
-                                high if rest is None else Cat(rest, high))))
-        level, step = pairs, step + 1
-    return level[0][1]
+def first_set(m, name, flags):
+    """Number of flags before the first that is set; of the last if none is."""
+    count = Const(len(flags) - 1, (len(flags) - 1).bit_length())
+    for n in reversed(range(len(flags) - 1)):
+        count = Mux(flags[n], n, count)
+    return named(m, name, (len(flags) - 1).bit_length(), count)
 
 
 def shift_right(m, name, value, amount):

@@ -7,7 +7,7 @@ honour subnormal numbers and produce only the NaN ``NAN``.
 
 from amaranth import Cat, Const, Mux, Signal, signed, unsigned
 
-from .bits import INFINITY, NAN, leading_zeros, named, round_even, shift_right
+from .bits import INFINITY, NAN, first_set, named, round_even, shift_right
 
 __all__ = ["ADD_STAGES", "INTEGER_STAGES", "MULTIPLY_STAGES", "NORMALISE_STAGES", "PACK_STAGES",
            "Lane", "add", "from_integer", "less", "multiply", "normalised", "pack"]
@@ -119,12 +119,15 @@ def pack(lane, stage, name, *, field, significand, **state):
 def normalised(lane, stage, name, magnitude, top):
     """Two stages: ``(field, significand)`` for ``pack``, of a magnitude in ``stage`` whose top bit
     has the field ``top``."""
-    size = len(magnitude)
-    zeros = leading_zeros(lane.m, lane.name(f"{name}_zeros"), magnitude)
-    zeros = lane.register(stage + 1, f"{name}_zeros", len(zeros), zeros)
-    magnitude = lane.register(stage + 1, f"{name}_unshifted", size, magnitude)
-    top = lane.register(stage + 1, f"{name}_first", _FIELD, top)
-    shifted = lane.named(f"{name}_shifted", size, magnitude << zeros)
+    # 1: by whole bytes. 2: by bits.
+    size = -(-len(magnitude) // 8) * 8
+    magnitude = lane.named(f"{name}_padded", size, Cat(Const(0, size - len(magnitude)), magnitude))
+    zeros = first_set(lane.m, lane.name(f"{name}_bytes"),
+                      [magnitude[n - 8:n].any() for n in range(size, 0, -8)])
+    by_bytes = lane.register(stage + 1, f"{name}_by_bytes", size, magnitude << (zeros << 3))
+    top = lane.register(stage + 1, f"{name}_first", _FIELD, top - (zeros << 3))
+    zeros = first_set(lane.m, lane.name(f"{name}_bits_before"), list(reversed(by_bytes[-8:])))
+    shifted = lane.named(f"{name}_shifted", size, by_bytes << zeros)
     field = lane.register(stage + 2, f"{name}_top", _FIELD, top - zeros)
     if size > _KEPT:
         cut = size - _KEPT + 1
