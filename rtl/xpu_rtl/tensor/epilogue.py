@@ -26,8 +26,8 @@ from .types import AccumulatorPort, TileDescriptor
 __all__ = ["Epilogue"]
 
 #: Words between the read of their first sums and their acceptance by the scratchpad. The longest
-#: pipeline holds up to 35; the rest absorbs its stalls.
-_WORDS = 128
+#: pipeline holds up to 56; the rest absorbs its stalls. A longer queue would be a late block RAM.
+_WORDS = 64
 
 
 class Epilogue(wiring.Component):
@@ -87,7 +87,7 @@ class Epilogue(wiring.Component):
     From the last response to ``add`` 2 cycles, to ``done`` 2, or 1 after an add.
     Throughput: a row per ``Shape.steps`` cycles. No gap between blocks and tiles whose parameters
     are there and which go the same way; see ``DrainSequencer``. A tile of one step costs two.
-    Backpressure: reading stops when 128 words are between reading and acceptance.
+    Backpressure: reading stops when 64 words are between reading and acceptance.
     Combinational paths: ``output.req.ready`` into the output queue only; ``computed`` into the
     tile buffer. None from input to output.
     Reset: everything in flight is dropped.
