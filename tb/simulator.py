@@ -8,6 +8,7 @@ import subprocess
 from cocotb_tools import config as cocotb_config
 
 from xpu.sim.toolchain import find_toolchain, require_headers, verilator_environment
+from xpu_rtl.build.verilog import LINT
 
 __all__ = ["BuildError", "build_simulator"]
 
@@ -15,7 +16,7 @@ __all__ = ["BuildError", "build_simulator"]
 #: and simulation time; a bench needs the ports of its top module only (``--public-depth 1``).
 FLAGS = ("--cc", "--exe", "--vpi", "--public-depth", "1", "--prefix", "Vtop",
          "--timescale", "1ns/1ps", "--assert", "-O3", "--x-assign", "fast", "--x-initial", "unique",
-         "--output-split", "12000", "-Wno-fatal", "-Wno-lint", "-Wno-style")
+         "--output-split", "12000", "-Wall")
 TRACE_FLAGS = ("--trace-fst", "--trace-structs")
 #: For ``make``: a bench runs for seconds, so that compiling fast matters more than running fast.
 MAKE_FLAGS = ("OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O1")
@@ -61,7 +62,8 @@ def build_simulator(text, *, top, root, name, waves=False, flags=()):
     flags = (*FLAGS, *(TRACE_FLAGS if waves else ()), *flags)
     # What the packaged Verilator needs comes as `-MAKEFLAGS "A=b C=d"`.
     make_flags = (*MAKE_FLAGS, *(word for text in arguments[1::2] for word in text.split()))
-    recipe = (*flags, *make_flags, toolchain.verilator_version, toolchain.compiler_version)
+    recipe = (*flags, *make_flags, LINT.read_text(encoding="utf-8"),
+              toolchain.verilator_version, toolchain.compiler_version)
     name = f"{name}-waves" if waves else name
     folder = root / f"{name}-{_hash(text, *recipe)}"
     marker = folder / "built"
@@ -86,7 +88,7 @@ def build_simulator(text, *, top, root, name, waves=False, flags=()):
                 raise BuildError(f"building {name} failed, see {log.name}:\n{tail}")
 
         command("verilator", *flags, "--Mdir", folder, "--top-module", top, "-o", top, "-LDFLAGS",
-                f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator", main, source)
+                f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator", main, LINT, source)
         for path in runtime.glob("*.o"):
             shutil.copy(path, folder)
         command("make", "-j", len(os.sched_getaffinity(0)), "-C", folder, "-f", "Vtop.mk",

@@ -12,6 +12,7 @@ from pathlib import Path
 from xpu.sim.toolchain import find_toolchain
 from xpu_rtl import CONFIGS
 from xpu_rtl.build.__main__ import write
+from xpu_rtl.build.verilog import LINT
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,8 +36,8 @@ def lint(toolchain, config, folder):
     source, _ = write(config, folder)
     print(f"ok     emit {config} ({time.monotonic() - begin:.1f} s)", flush=True)
     return run(f"lint {config}", [
-        toolchain.verilator, "--lint-only", "-Wall", "--top-module", "xpu", ROOT / "rtl/lint.vlt",
-        source], env=toolchain.environment())
+        toolchain.verilator, "--lint-only", "-Wall", "--top-module", "xpu", LINT, source],
+        env=toolchain.environment())
 
 
 def main():

@@ -40,7 +40,11 @@ module xpu #(
 );
   localparam logic [2:0] SIZE = 3'($clog2(BYTES));
   logic [6:0] control;
-  logic [31:0] source, target, status, idle_word, read_wait, write_wait, index;
+  logic [31:0] source, target, status, read_wait, write_wait, index;
+  // Never written: it shows the state at power-up.
+  /* verilator lint_off UNDRIVEN */
+  logic [31:0] idle_word;
+  /* verilator lint_on UNDRIVEN */
   logic [8:0] beats, reads, reads_asked, beats_left;
   logic [BYTES-1:0] strobe;
   logic active, aw_pending, w_blocked, waiting_r, waiting_b;

@@ -8,9 +8,12 @@ from pathlib import Path
 from ..configs import get_config
 from ..contract import contract, contract_hash
 
-__all__ = ["TOP_NAME", "emit", "metadata", "metadata_text", "source_digest"]
+__all__ = ["LINT", "TOP_NAME", "emit", "metadata", "metadata_text", "source_digest"]
 
 TOP_NAME = "xpu"
+
+#: Waivers for `verilator -Wall`, each with its reason: all other warnings are errors.
+LINT = Path(__file__).with_name("lint.vlt")
 
 _DERIVED = ("macs_per_cycle", "acc_width", "bus_width", "bus_bytes", "word_width", "sm_words",
             "bank_rows", "burst_beats")

@@ -1,17 +1,19 @@
 """The loops of a GEMM or CONV command: tiles, taps, depth, column blocks."""
 
+from types import SimpleNamespace
+
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..command.formats import CONV, ElementType, Opcode
+from ..command.formats import CONV, Opcode
 from ..command.types import FaultReport, IssuedCommand, SemaphoreView, command_layout
 from ..command.windows import RingWindows
 from ..params import XpuConfig
 from .check import CommandCheck
 from .choose import kind_of
 from .clip import COORDINATE
-from .describe import describe_tile
+from .describe import describe_activations, describe_tile, describe_weights
 from .steps import Steps
 from .taps import SHORT, TapWalk
 from .types import (
@@ -219,67 +221,21 @@ class Sequencer(wiring.Component):
         # What is sent.
         first, last = Signal(), Signal()    # pass of its tile
         command_last = Signal()             # tile of its command
-        weight, activation = self.weight.p, self.activation.p
-        feed = activation.feed
         m.d.comb += [
             first.eq(depth_first & (block == 0)),
             last.eq(tap_last & depth_last & block_last),
             command_last.eq(row_last & column_last),
-
-            weight.address.eq(b_block),
-            weight.pitch.eq(b_pitch),
-            weight.zero_point_address.eq(zero_points),
-            weight.fill.words.eq(Mux(wide, terms << 1, terms)),
-            weight.fill.kind.eq(kind),
-            weight.fill.zero_point_read.eq(c.b_zero_point_vector & depth_first & column_first),
-            weight.fill.zero_point_vector.eq(c.b_zero_point_vector),
-            weight.fill.zero_point.eq(c.b_zero_point),
-            weight.fill.block.eq(block),
-            weight.fill.b_signed.eq(c.b_type == ElementType.INT8),
-            weight.last.eq(last & command_last),
-            weight.sequence.eq(sequence),
-
-            activation.offset.eq(a_offset),
-            activation.base.eq(c.a_address[shift:]),
-            activation.row_pitch.eq(words(c.a_pitch)),
-            activation.column_pitch.eq(Mux(conv, words(c.a_column_pitch), 0)),
-            activation.semaphore.eq(c.a_semaphore),
-            activation.threshold.eq(a_goal),
-            feed.acc_pitch.eq(width),
-            feed.bank.eq(bank),
-            feed.overwrite.eq(depth_first & ~c.accumulate),
-            feed.kind.eq(kind),
-            feed.terms.eq(Mux(wide, terms << 1, terms)),
-            feed.a_signed.eq(c.a_type == ElementType.INT8),
-            feed.zero_point.eq(c.a_zero_point),
-            feed.apart.eq(conv & moved & ~depth_first & (block == 0)
-                          & ((tile_blocks == 1) | taps.short | was_short)),
-            feed.tile_first.eq(first),
-            feed.tile_last.eq(last),
-            feed.silent.eq(c.hold),
-            activation.first.eq(first & tile_first),
-            activation.last.eq(last & command_last),
-            activation.sequence.eq(sequence),
         ]
-        with m.If(ending):      # one pixel of zero
-            m.d.comb += [feed.rows.eq(1), feed.columns.eq(1), feed.accumulator.eq(0)]
-        with m.Elif(~conv):
-            m.d.comb += [feed.rows.eq(tile_rows), feed.columns.eq(1),
-                         feed.accumulator.eq(accumulator), activation.row_end.eq(tile_rows),
-                         activation.column_end.eq(1)]
-        with m.Elif(whole):
-            m.d.comb += [feed.rows.eq(tile_rows), feed.columns.eq(width),
-                         feed.accumulator.eq(accumulator)]
-            with m.If(~taps.empty):
-                m.d.comb += [
-                    activation.row_begin.eq(taps.row_begin), activation.row_end.eq(taps.row_end),
-                    activation.column_begin.eq(taps.column_begin),
-                    activation.column_end.eq(taps.column_end)]
-        with m.Else():
-            m.d.comb += [
-                feed.rows.eq(taps.rows_seen), feed.columns.eq(taps.columns_seen),
-                feed.accumulator.eq(accumulator + taps.pixel),
-                activation.row_end.eq(taps.rows_seen), activation.column_end.eq(taps.columns_seen)]
+        at = SimpleNamespace(
+            accumulator=accumulator, bank=bank, block=block, column_first=column_first, conv=conv,
+            depth_first=depth_first, ending=ending, first=first, kind=kind, last=last,
+            command_last=command_last, moved=moved, sequence=sequence, terms=terms,
+            tile_blocks=tile_blocks, tile_first=tile_first, tile_rows=tile_rows,
+            was_short=was_short, whole=whole, wide=wide, width=width)
+        describe_weights(m, self.weight.p, c, at, address=b_block, pitch=b_pitch,
+                         zero_points=zero_points)
+        describe_activations(m, config, self.activation.p, c, at, taps, offset=a_offset,
+                             threshold=a_goal)
         describe_tile(m, config, self.tile.p, c, {
             "bank": bank, "kind": kind, "rows": tile_pixels, "blocks": tile_blocks,
             "column_tile": column_tile, "first": tile_first, "last": command_last,

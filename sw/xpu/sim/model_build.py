@@ -27,7 +27,7 @@ HARNESS = ("harness.cpp", "axi_memory.h")
 #: time in a cycle.
 VERILATOR_FLAGS = ("--cc", "--top-module", rtl.TOP_NAME, "--prefix", "Vxpu", "-O3", "--no-assert",
                    "--x-assign", "fast", "--x-initial", "unique", "--output-split", "12000",
-                   "-Wno-fatal", "-Wno-lint", "-Wno-style", "--quiet")
+                   "-Wall", "--quiet")
 TRACE_FLAGS = ("--trace-fst", "--trace-structs")
 #: Hidden symbols let the compiler treat the model as if it were not in a shared library.
 CXX_FLAGS = ("-std=gnu++20", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-plt",
@@ -142,8 +142,9 @@ def _recipe(toolchain, bus_bytes, traced):
     defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}",
                *(f"-D{name}={int(traced)}" for name in ("VM_TRACE", "VM_TRACE_FST")))
     verilator = (*VERILATOR_FLAGS, *(TRACE_FLAGS if traced else ()))
-    parts = (*harness.values(), *verilator, *CXX_FLAGS, *FAST_FLAGS, *SLOW_FLAGS, *defines,
-             toolchain.compiler_version, toolchain.verilator_version)
+    parts = (*harness.values(), rtl.LINT.read_text(encoding="utf-8"), *verilator, *CXX_FLAGS,
+             *FAST_FLAGS, *SLOW_FLAGS, *defines, toolchain.compiler_version,
+             toolchain.verilator_version)
     return harness, verilator, defines, parts
 
 
@@ -193,8 +194,8 @@ def build_model(systemverilog, *, name, bus_bytes, traced=False, quick_key=None)
               (target / "build.log").open("w", encoding="utf-8") as log):
             commands = _Commands(log)
             progress.detail = "Verilator"
-            commands.run((toolchain.verilator, *verilator, "--Mdir", work, source), cwd=target,
-                         env=toolchain.environment())
+            commands.run((toolchain.verilator, *verilator, "--Mdir", work, rtl.LINT, source),
+                         cwd=target, env=toolchain.environment())
             _compile(work, target / cache.LIBRARY, defines, toolchain, commands, progress)
         shutil.rmtree(work)
 
