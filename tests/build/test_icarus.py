@@ -34,7 +34,7 @@ class Recorder(ModelPlatform):
 
 
 @pytest.mark.cosim
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed")
+@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed; it is optional, and .ci/run installs it")
 def test_a_product_gives_the_same_bytes_under_icarus(tmp_path):
     config = get_config("tiny")
     rng = np.random.default_rng(7)

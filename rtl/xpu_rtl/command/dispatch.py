@@ -5,6 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.fifo import StreamFifo
+from ..common.turns import next_in_turn
 from ..params import XpuConfig
 from .types import Completion, FaultReport, IssuedCommand, SemaphoreAdd, command_layout
 
@@ -148,11 +149,7 @@ class EngineDispatch(wiring.Component):
             m.d.comb += [requests[n].eq(head.valid & ~self.dying[n]),
                          others[n].eq(requests[n] & (owner != n)),
                          self.serving[n].eq((chosen | busy) & (owner == n))]
-        # The first requester above the owner, else the first of all: later assignments win.
-        for above in (False, True):
-            for n in reversed(range(rings)):
-                with m.If(requests[n] & ((owner < n) if above else 1)):
-                    m.d.comb += next_owner.eq(n)
+        next_in_turn(m, requests, owner, next_owner)
         with m.If(busy):
             m.d.comb += [next_owner.eq(owner),
                          choose.eq((requests & ~others).any()

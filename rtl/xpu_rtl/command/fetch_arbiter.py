@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..common.axi import AxiReadPort
+from ..common.turns import next_in_turn
 from ..params import XpuConfig
 
 __all__ = ["FetchArbiter"]
@@ -47,11 +48,7 @@ class FetchArbiter(wiring.Component):
         requests = Signal(self._config.rings)
         for n, ring in enumerate(self.rings):
             m.d.comb += requests[n].eq(ring.ar.valid)
-        # The first requester above the owner, else the first of all: later assignments win.
-        for above in (False, True):
-            for n in reversed(range(self._config.rings)):
-                with m.If(requests[n] & ((owner < n) if above else 1)):
-                    m.d.comb += next_owner.eq(n)
+        next_in_turn(m, requests, owner, next_owner)
 
         owned = Signal()
         with m.FSM(name="burst"):
