@@ -34,7 +34,8 @@ class Recorder(ModelPlatform):
 
 
 @pytest.mark.cosim
-@pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog is not installed; it is optional, and .ci/run installs it")
+@pytest.mark.skipif(shutil.which("iverilog") is None,
+                    reason="Icarus Verilog is optional, and not installed; .ci/run installs it")
 def test_a_product_gives_the_same_bytes_under_icarus(tmp_path):
     config = get_config("tiny")
     rng = np.random.default_rng(7)
