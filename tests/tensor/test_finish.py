@@ -64,6 +64,14 @@ def draw(rng, kind, lanes, count):
     return sums, settings
 
 
+def bare(activation, out_type):
+    """Corners of FP32 sums and nothing but an activation: signs of zeros, infinities, NaN."""
+    sums = np.concatenate([SPECIAL, SPECIAL | np.uint32(1 << 31)]).view(np.float32)
+    return sums.reshape(-1, TINY.epilogue_lanes), {
+        "out_type": out_type, "activation": activation, "low": np.float32(-0.5),
+        "high": np.float32(2), "scale": np.ones(TINY.epilogue_lanes, np.float32)}
+
+
 def bits(value):
     return int(np.asarray(value).reshape(1).view(f"u{np.asarray(value).dtype.itemsize}")[0])
 
@@ -73,6 +81,8 @@ def test_results(kind):
     rng = np.random.default_rng(kind.value)
     dut, lanes = FinishLanes(TINY), TINY.epilogue_lanes
     tiles = [draw(rng, kind, lanes, 6) for _ in range(60)]
+    if kind in (Kind.FP16, Kind.BF16):
+        tiles += [bare(activation, out) for activation in Activation for out in OUTPUTS]
 
     async def bench(ctx):
         for sums, settings in tiles:
