@@ -5,14 +5,13 @@ import re
 
 import numpy as np
 
-from xpu_rtl import CONFIGS
 from xpu_rtl.address_map import Space, SystemAddress
 from xpu_rtl.command.formats import DmaMode, Opcode
 
 from ..commands import Command
 from ..errors import ArgumentError
 from ..opening import open_device
-from .figures import report
+from .figures import add_device_arguments, positive, report
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
 
@@ -32,18 +31,12 @@ def _matrix(text):
     return int(match[1]), int(match[2]), match[3]
 
 
-def _positive(text):
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
-    return int(text)
-
-
 def add_arguments(parser):
     parser.add_argument("--direction", choices=_DIRECTIONS, default="gm2sm",
                         help="from and to global memory (gm) or scratchpad (sm) "
                              "(default: %(default)s)")
-    parser.add_argument("--bytes", type=_positive, metavar="B", help="bytes of a row")
-    parser.add_argument("--count", type=_positive, metavar="C",
+    parser.add_argument("--bytes", type=positive, metavar="B", help="bytes of a row")
+    parser.add_argument("--count", type=positive, metavar="C",
                         help="rows; they lie 2 B apart, rounded up to 64 bytes")
     parser.add_argument("--src-offset", type=int, default=0, metavar="N",
                         help="added to the address of every source row")
@@ -52,19 +45,10 @@ def add_arguments(parser):
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--transpose", type=_matrix, metavar="RxC:TYPE",
                       help="transpose a matrix instead of copying rows")
-    kind.add_argument("--gather", type=_positive, metavar="N",
+    kind.add_argument("--gather", type=positive, metavar="N",
                       help="gather N rows of B bytes at random from a table four times as long")
     kind.add_argument("--separate", action="store_true", help="one command per row")
-    parser.add_argument("--config", choices=tuple(CONFIGS), default="slice",
-                        help="configuration of the hardware (default: %(default)s)")
-    parser.add_argument("--platform", choices=("native", "model"), default="native",
-                        help="native: the RTL, simulated; model: NumPy, without time "
-                             "(default: %(default)s)")
-    parser.add_argument("--memory-latency", type=_positive, default=20, metavar="CYCLES",
-                        help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of data and indices")
-    parser.add_argument("--json", action="store_true",
-                        help="print exactly one JSON object on one line of standard output")
+    add_device_arguments(parser, seed="data and indices")
 
 
 class _Place:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpu_rtl import CONFIGS
 from xpu_rtl.address_map import Space, SystemAddress
 from xpu_rtl.command.formats import DmaMode, Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
@@ -15,6 +14,7 @@ from xpu_rtl.csr.maps import CLUSTER
 from ..commands import Command
 from ..errors import ArgumentError, DeviceFault
 from ..opening import open_device
+from .figures import add_device_arguments
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
 
@@ -28,12 +28,7 @@ GUARD = 256     # bytes around the destination that are compared, too
 
 
 def add_arguments(parser):
-    parser.add_argument("--config", choices=tuple(CONFIGS), default="slice",
-                        help="configuration of the hardware (default: %(default)s)")
-    parser.add_argument("--memory-latency", type=int, default=20, metavar="CYCLES",
-                        help="(default: %(default)s)")
-    parser.add_argument("--json", action="store_true",
-                        help="print exactly one JSON object on one line of standard output")
+    add_device_arguments(parser, platforms=False)
 
 
 def _sm(offset):

@@ -6,7 +6,7 @@ from collections import Counter
 from ..opening import open_device
 from . import products
 from .bench_conv2d import measure_on
-from .figures import report
+from .figures import positive, report
 
 __all__ = ["HELP", "add_arguments", "layers", "measure", "run"]
 
@@ -35,14 +35,12 @@ def layers(batch=1):
 
 
 def add_arguments(parser):
-    parser.add_argument("--batch", type=int, default=1, help="images (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, default=1, help="images (default: %(default)s)")
     products.add_common_arguments(parser)
 
 
 def measure(args):
     """Return the figures by name, with a ``table`` of the different layers."""
-    if args.batch < 1:
-        raise argparse.ArgumentTypeError(f"--batch must be at least 1, not {args.batch}")
     counts, table = Counter(layers(args.batch)), []
     totals = dict.fromkeys(("cycles", "macs", "sim_seconds", "ideal"), 0)
     exact = True

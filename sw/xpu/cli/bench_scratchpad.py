@@ -4,7 +4,6 @@ import argparse
 
 import numpy as np
 
-from xpu_rtl import CONFIGS
 from xpu_rtl.address_map import Space, SystemAddress
 from xpu_rtl.command.formats import ElementType, Opcode
 from xpu_rtl.csr.maps import CLUSTER
@@ -12,7 +11,7 @@ from xpu_rtl.scratchpad.requesters import REQUESTERS
 
 from ..commands import Command
 from ..opening import open_device
-from .figures import report
+from .figures import add_device_arguments, report
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
 
@@ -30,12 +29,7 @@ def _pitch(text):
 def add_arguments(parser):
     parser.add_argument("--pitch", type=_pitch, default=16, metavar="WORDS",
                         help="words from row to row of every operand (default: %(default)s)")
-    parser.add_argument("--config", choices=tuple(CONFIGS), default="slice",
-                        help="configuration of the hardware (default: %(default)s)")
-    parser.add_argument("--memory-latency", type=int, default=20, metavar="CYCLES",
-                        help="(default: %(default)s)")
-    parser.add_argument("--json", action="store_true",
-                        help="print exactly one JSON object on one line of standard output")
+    add_device_arguments(parser, platforms=False)
 
 
 class _Layout:

@@ -1,10 +1,39 @@
-"""How a measurement prints its figures."""
+"""What all benches share: arguments of the device, and how a measurement prints its figures."""
 
+import argparse
 import contextlib
 import json
 import sys
 
-__all__ = ["report"]
+from xpu_rtl import CONFIGS
+
+__all__ = ["add_device_arguments", "positive", "report"]
+
+
+def positive(text):
+    """Type of an argument that counts."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"must be a positive number, not {text!r}")
+    return int(text)
+
+
+def add_device_arguments(parser, *, seed=None, platforms=True):
+    """Add ``--config``, ``--memory-latency``, ``--json``.
+
+    Also ``--platform`` if there is a choice, and ``--seed`` if ``seed`` says of what.
+    """
+    parser.add_argument("--config", choices=tuple(CONFIGS), default="slice",
+                        help="configuration of the hardware (default: %(default)s)")
+    if platforms:
+        parser.add_argument("--platform", choices=("native", "model"), default="native",
+                            help="native: the RTL, simulated; model: NumPy, without time "
+                                 "(default: %(default)s)")
+    parser.add_argument("--memory-latency", type=positive, default=20, metavar="CYCLES",
+                        help="(default: %(default)s)")
+    if seed:
+        parser.add_argument("--seed", type=int, default=1, help=f"of {seed}")
+    parser.add_argument("--json", action="store_true",
+                        help="print exactly one JSON object on one line of standard output")
 
 
 def report(args, measure, *, inexact="the result differs from NumPy's"):

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from xpu_rtl import CONFIGS
 from xpu_rtl.numerics import dtype_of, finish, gemm_float, gemm_int, gemm_int16
 
 from ..ops.epilogue import ELEMENT_TYPES
 from ..tensor import DTYPES
+from .figures import add_device_arguments
 
 __all__ = ["DTYPE_NAMES", "add_common_arguments", "figures", "memory_bytes", "operand", "results",
            "scale_vector", "sums"]
@@ -22,16 +22,7 @@ def add_common_arguments(parser):
                         help="of the result; 8 and 16 bits of integers go through a scale per "
                              "column (default: int8 for 8-bit operands, else that of the "
                              "operands)")
-    parser.add_argument("--config", choices=tuple(CONFIGS), default="slice",
-                        help="configuration of the hardware (default: %(default)s)")
-    parser.add_argument("--platform", choices=("native", "model"), default="native",
-                        help="native: the RTL, simulated; model: NumPy, without time "
-                             "(default: %(default)s)")
-    parser.add_argument("--memory-latency", type=int, default=20, metavar="CYCLES",
-                        help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the operands")
-    parser.add_argument("--json", action="store_true",
-                        help="print exactly one JSON object on one line of standard output")
+    add_device_arguments(parser, seed="the operands")
 
 
 def memory_bytes(needed):
