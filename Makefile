@@ -7,7 +7,7 @@ ARGS ?=
 PARALLEL ?= -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all sim formal coverage soak check verilog bench generate clean distclean
+.PHONY: help setup demo test test-all sim formal softfloat coverage soak check verilog bench generate clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,9 @@ coverage: setup ## Line and toggle coverage of a bench: TB=tensor (or dma, scrat
 
 formal: setup ## Prove properties of the blocks (ARGS="port_mux --slow" chooses)
 	$(PY) tb/formal/run.py $(ARGS)
+
+softfloat: setup ## Floating-point unit against Berkeley SoftFloat at volume (ARGS="--count N --seed S")
+	PYTHONPATH=tests $(PY) tools/softfloat.py $(ARGS)
 
 soak: setup ## 100,000 random DMA transfers on the RTL against the model (ARGS="--count N --seed S")
 	PYTHONPATH=tests $(PY) tools/soak.py $(ARGS)

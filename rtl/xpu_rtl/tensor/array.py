@@ -121,44 +121,41 @@ class DotArray(wiring.Component):
                 with m.Elif(self.load & self.load_last & (self.load_row < k)):
                     m.d.sync += [shadow[n].eq(0) for n in range(lanes)]
 
-        # Stage 1: operands.
-        s1_valid, s1_kind = Signal(), Signal(Kind, reset_less=True)
-        s1_term = [register(OPERAND_WIDTH, f"s1_term_{k}") for k in range(lanes)]
-        m.d.sync += s1_valid.eq(self.valid)
-        m.d.comb += self.busy.eq(s1_valid)
         counts = Signal(lanes)      # which bytes count
         m.d.comb += counts.eq(Mux(self.zero, 0, (1 << self.terms) - 1))
-        with m.If(self.valid):
-            m.d.sync += s1_kind.eq(self.kind)
-            for k in range(lanes):
-                byte = self.word[8 * k:8 * k + 8]
-                extended = Cat(byte, byte[7] & self.a_signed).as_signed()
-                # Modulo 2**9, see above; 16-bit operands have no zero point.
-                m.d.sync += s1_term[k].eq(Mux(counts[k], extended - self.zero_point, 0))
-
-        def wide_term(k):
-            return Cat(s1_term[2 * k][:8], s1_term[2 * k + 1][:8])
+        counted = Signal(8 * lanes)
+        m.d.comb += counted.eq(self.word & Cat(counts[k].replicate(8) for k in range(lanes)))
+        s1_busy = Signal()
+        m.d.sync += s1_busy.eq(self.valid)
+        m.d.comb += self.busy.eq(s1_busy)
 
         def wide_weight(words, k, n):
             row, byte = 2 * k + n // half, 2 * (n % half)
             return Cat(words[row][byte][:8], words[row][byte + 1][:8])
 
         if config.has_int8:
-            terms = [[s1_term[k] * weight[k][n] for k in range(lanes)] for n in range(lanes)]
-            self._tree(m, "", s1_valid & (s1_kind == Kind.INT8), 2 * OPERAND_WIDTH, terms,
-                       self.sums)
+            bytes_in = []
+            for k in range(lanes):
+                byte = self.word[8 * k:8 * k + 8]
+                extended = Cat(byte, byte[7] & self.a_signed).as_signed()
+                bytes_in.append(Mux(counts[k], extended - self.zero_point, 0))
+            s1_valid, s1_term = self._operands(m, "", Kind.INT8, bytes_in, OPERAND_WIDTH)
+            terms = [[s1_term[n // half][k] * weight[k][n] for k in range(lanes)]
+                     for n in range(lanes)]
+            self._tree(m, "", s1_valid, 2 * OPERAND_WIDTH, terms, self.sums)
         if config.has_int16:
-            terms = [[wide_term(k).as_signed() * wide_weight(weight, k, n).as_signed()
+            words_in = [counted[16 * k:16 * k + 16] for k in range(half)]
+            s1_valid, s1_term = self._operands(m, "wide_", Kind.INT16, words_in, 16)
+            terms = [[s1_term[n // half][k] * wide_weight(weight, k, n).as_signed()
                       for k in range(half)] for n in range(lanes)]
-            self._tree(m, "wide_", s1_valid & (s1_kind == Kind.INT16), 32, terms, self.wide_sums)
+            self._tree(m, "wide_", s1_valid, 32, terms, self.wide_sums)
         if config.has_float:
             dot, floating, bfloat = FloatDot(config), Signal(), Signal()
             m.d.comb += [
                 bfloat.eq(self.kind == Kind.BF16),
                 floating.eq(self.valid & (bfloat | (self.kind == Kind.FP16))),
                 dot.valid.eq(floating), dot.bfloat.eq(bfloat), dot.swap.eq(self.swap),
-                dot.word.eq(Cat(Mux(counts[k], self.word[8 * k:8 * k + 8], 0)
-                                for k in range(lanes))),
+                dot.word.eq(counted),
                 dot.counts.eq(Cat(counts[2 * k] for k in range(half))),
                 *(dot.weights[k * lanes + n].eq(wide_weight(shadows, k, n))
                   for k in range(half) for n in range(lanes)),
@@ -166,6 +163,21 @@ class DotArray(wiring.Component):
             ]
             add_gated(m, platform, "float_dot", dot, awake=floating | dot.busy)
         return m
+
+    def _operands(self, m, prefix, kind, values, width):
+        """Stage 1 of one kind: its valid flag and a copy of the operands per half of the columns.
+
+        Two copies halve the distance to the multipliers. They differ in their initial value,
+        which nothing reads; synthesis would make one of them otherwise.
+        """
+        s1_valid = Signal(name=f"{prefix}s1_valid")
+        entering = self.valid & (self.kind == kind)
+        m.d.sync += s1_valid.eq(entering)
+        copies = [[Signal(signed(width), name=f"{prefix}s1_term_{half}_{k}", init=-half,
+                          reset_less=True) for k in range(len(values))] for half in range(2)]
+        with m.If(entering):
+            m.d.sync += [copy[k].eq(value) for k, value in enumerate(values) for copy in copies]
+        return s1_valid, copies
 
     @staticmethod
     def _tree(m, prefix, valid, width, terms, results):

@@ -1,0 +1,93 @@
+"""What an instruction asks of the core."""
+
+from amaranth import Cat, Const, Module, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..float.unit import FloatOp
+from .isa import INSTRUCTIONS, AluOp, Immediate, Operand, SystemOp, Unit
+
+__all__ = ["Control", "Decoder"]
+
+
+class Control(data.Struct):
+    """A decoded instruction.
+
+    Fields: ``legal``; ``unit`` (``Unit``), ``alu`` (``AluOp``), ``system`` (``SystemOp``),
+    ``floating`` (``FloatOp``); where operands come from and the result goes: ``rd_x``, ``rd_f``,
+    ``rs1_x``, ``rs1_f``, ``rs1_pc``, ``rs2_x``, ``rs2_f``, ``rs2_immediate``, ``rs3_f``;
+    ``rounds`` (has a rounding mode); ``immediate``.
+    """
+
+    legal: 1
+    unit: 4
+    alu: 4
+    system: 3
+    rd_x: 1
+    rd_f: 1
+    rs1_x: 1
+    rs1_f: 1
+    rs1_pc: 1
+    rs2_x: 1
+    rs2_f: 1
+    rs2_immediate: 1
+    rs3_f: 1
+    rounds: 1
+    floating: FloatOp
+    immediate: signed(32)
+
+
+class Decoder(wiring.Component):
+    """Decode an instruction by the table of ``isa``.
+
+    Members
+    -------
+    instruction : In(32)
+        The word.
+    control : Out(Control)
+        Its meaning; only ``legal`` has one if there is no such instruction.
+
+    Timing
+    ------
+    Combinational. Throughput, backpressure, reset: none.
+    """
+
+    def __init__(self):
+        super().__init__({"instruction": In(32), "control": Out(Control)})
+
+    def elaborate(self, platform):
+        m = Module()
+        word, control = self.instruction, self.control
+        immediate = Signal(3)
+        with m.Switch(word):
+            for one in INSTRUCTIONS.values():
+                with m.Case(one.pattern):
+                    m.d.comb += [control.legal.eq(1), control.unit.eq(one.unit),
+                                 immediate.eq(one.immediate)]
+                    flags = {"rd_x": one.rd is Operand.X, "rd_f": one.rd is Operand.F,
+                             "rs1_x": one.rs1 is Operand.X, "rs1_f": one.rs1 is Operand.F,
+                             "rs1_pc": one.rs1 is Operand.PC,
+                             "rs2_x": one.rs2 is Operand.X, "rs2_f": one.rs2 is Operand.F,
+                             "rs2_immediate": one.rs2 is Operand.IMM,
+                             "rs3_f": one.rs3 is Operand.F, "rounds": one.rounds}
+                    m.d.comb += [control[name].eq(1) for name, there in flags.items() if there]
+                    if one.alu is not AluOp.ADD:
+                        m.d.comb += control.alu.eq(one.alu)
+                    if one.unit is Unit.SYSTEM and one.system is not SystemOp.FENCE:
+                        m.d.comb += control.system.eq(one.system)
+                    m.d.comb += [control.floating[name].eq(value)
+                                 for name, value in one.floating.items() if value]
+        with m.Switch(immediate):
+            with m.Case(Immediate.I):
+                m.d.comb += control.immediate.eq(word[20:].as_signed())
+            with m.Case(Immediate.S):
+                m.d.comb += control.immediate.eq(Cat(word[7:12], word[25:]).as_signed())
+            with m.Case(Immediate.B):
+                m.d.comb += control.immediate.eq(Cat(
+                    Const(0, 1), word[8:12], word[25:31], word[7], word[31]).as_signed())
+            with m.Case(Immediate.U):
+                m.d.comb += control.immediate.eq(Cat(Const(0, 12), word[12:]))
+            with m.Case(Immediate.J):
+                m.d.comb += control.immediate.eq(Cat(
+                    Const(0, 1), word[21:31], word[20], word[12:20], word[31]).as_signed())
+        return m
