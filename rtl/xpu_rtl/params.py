@@ -42,6 +42,16 @@ class XpuConfig:
         AXI bursts each DMA stream keeps outstanding. Power of two.
     dma_streams : int
         Independent streams of each DMA side (load, store), 1 or 2.
+    simd_cores : int
+        Cores of the SIMD cluster, 0 (none) to 8.
+    vlen : int
+        Bits of a core's vector register. Power of two, 128 to 1,024.
+    simd_width : int
+        Bits of a core's datapath and local memory words. Power of two, 64 to ``vlen``.
+    lm_bytes : int
+        Local memory of a core. Power of two, 1 KiB to 1 MiB.
+    icache_lines : int
+        Lines of 64 bytes of the instruction cache that the cores share. Power of two, 4 to 256.
     rings : int
         Host-visible command rings, 1 to 8.
     engine_queue_slots : int
@@ -64,6 +74,11 @@ class XpuConfig:
     sm_banks: int = 32
     max_bursts: int = 64
     dma_streams: int = 2
+    simd_cores: int = 4
+    vlen: int = 512
+    simd_width: int = 256
+    lm_bytes: int = 16 * 1024
+    icache_lines: int = 256
     rings: int = 1
     engine_queue_slots: int = 16
     fetch_slots: int = 16
@@ -76,7 +91,8 @@ class XpuConfig:
                 raise ValueError(f"{field} must be {rule}, not {getattr(self, field)!r}")
 
         for field in ("lanes", "acc_rows", "epilogue_lanes", "tile_blocks", "sm_bytes", "sm_banks",
-                      "max_bursts", "engine_queue_slots", "fetch_slots", "semaphores"):
+                      "max_bursts", "engine_queue_slots", "fetch_slots", "semaphores", "vlen",
+                      "simd_width", "lm_bytes", "icache_lines"):
             need(field, _power_of_two(getattr(self, field)), "a power of two")
         need("lanes", 4 <= self.lanes <= 64, "between 4 and 64")
         need("types", isinstance(self.types, tuple) and self.types == tuple(
@@ -92,6 +108,12 @@ class XpuConfig:
              f"between 16 rows of {self.sm_banks} banks of {self.lanes} bytes and 16 MiB")
         need("max_bursts", 2 <= self.max_bursts <= 256, "between 2 and 256")
         need("dma_streams", self.dma_streams in (1, 2), "1 or 2")
+        need("simd_cores", isinstance(self.simd_cores, int) and 0 <= self.simd_cores <= 8,
+             "between 0 and 8")
+        need("vlen", 128 <= self.vlen <= 1024, "between 128 and 1024 bits")
+        need("simd_width", 64 <= self.simd_width <= self.vlen, f"between 64 and vlen={self.vlen}")
+        need("lm_bytes", 1024 <= self.lm_bytes <= 1 << 20, "between 1 KiB and 1 MiB")
+        need("icache_lines", 4 <= self.icache_lines <= 256, "between 4 and 256")
         need("rings", isinstance(self.rings, int) and 1 <= self.rings <= 8, "between 1 and 8")
         need("engine_queue_slots", 4 <= self.engine_queue_slots <= 256, "between 4 and 256")
         need("fetch_slots", 4 <= self.fetch_slots <= 64, "between 4 and 64")

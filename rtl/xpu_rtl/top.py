@@ -11,6 +11,7 @@ from .dma.engine import DmaEngine, stream_names
 from .params import XpuConfig
 from .scratchpad.requesters import REQUESTERS
 from .scratchpad.scratchpad import Scratchpad
+from .simd.cluster import Observed, SimdCluster
 from .tensor.unit import TensorUnit
 
 __all__ = ["CSR_ADDR_WIDTH", "Xpu"]
@@ -61,7 +62,8 @@ class Xpu(wiring.Component):
         Observation for simulation and debug probes, left open on an FPGA: ``obs_active`` (a ring
         has work), and for engine n, numbered as ``Engine``: bits 8n+7:8n of ``obs_activity``
         (``Activity`` in this cycle), bit n of ``obs_begin`` (a command begins) with bits 32n+31:32n
-        of ``obs_index`` (its index), bit n of ``obs_done`` (its oldest command ends).
+        of ``obs_index`` (its index), bit n of ``obs_done`` (its oldest command ends). Of the SIMD
+        cores, if there are any: ``obs_cores``, an ``Observed`` each.
 
     Timing
     ------
@@ -80,6 +82,8 @@ class Xpu(wiring.Component):
         super().__init__(members | {
             "irq": Out(1), "obs_active": Out(1), "obs_activity": Out(8 * OBSERVED),
             "obs_begin": Out(OBSERVED), "obs_index": Out(32 * OBSERVED), "obs_done": Out(OBSERVED),
+            **({"obs_cores": Out(Observed().size * config.simd_cores)} if config.simd_cores
+               else {}),
         })
 
     @property
@@ -123,8 +127,18 @@ class Xpu(wiring.Component):
             connect(m, requesters[requester.name], scratchpad.ports[index])
             m.d.comb += processor.sm_waiting[index].eq(scratchpad.ports[index].waiting)
 
-        self._connect_outside(m, processor, dma.read, dma.write)
         ports = {"tensor": tensor.port, **{name: getattr(dma, name) for name in streams}}
+        if config.simd_cores:
+            m.submodules.simd = simd = resettable(SimdCluster(config), core_reset,
+                                                  processor.simd_reset)
+            connect(m, processor.simd, simd.port)
+            connect(m, simd.fetch, dma.simd_fetch)
+            connect(m, simd.read, dma.simd_read)
+            connect(m, simd.write, dma.simd_write)
+            m.d.comb += [simd.windows.eq(processor.windows), self.obs_cores.eq(simd.observed)]
+            ports["simd"] = simd.port
+
+        self._connect_outside(m, processor, dma.read, dma.write)
         for name, port in ports.items():
             number = Engine[name.upper()]
             m.d.comb += [

@@ -14,7 +14,7 @@ _NAMES = {opcode: {field.name for part in (HEADER, fmt) for field in part.fields
 _LOADS, _STORES = (Engine.LOAD, Engine.LOAD1), (Engine.STORE, Engine.STORE1)
 _ENGINES = {Opcode.DMA_LOAD: _LOADS, Opcode.DMA_LOAD_ND: _LOADS, Opcode.DMA_STORE: _STORES,
             Opcode.DMA_STORE_ND: _STORES, Opcode.GEMM: (Engine.TENSOR,),
-            Opcode.CONV: (Engine.TENSOR,)}
+            Opcode.CONV: (Engine.TENSOR,), Opcode.LAUNCH: (Engine.SIMD,)}
 
 
 def format_of(opcode):

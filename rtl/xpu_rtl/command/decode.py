@@ -8,7 +8,18 @@ from ..address_map import Space
 from ..params import XpuConfig
 from .engines import STREAMS, engine_formats, queue_of
 from .fetch import REFUSED
-from .formats import CONV, DMA_COPY, DMA_ND, FENCE, GEMM, HEADER, NOP, FaultCause, Opcode
+from .formats import (
+    CONV,
+    DMA_COPY,
+    DMA_ND,
+    FENCE,
+    GEMM,
+    HEADER,
+    LAUNCH,
+    NOP,
+    FaultCause,
+    Opcode,
+)
 from .types import CommandBeat, SemaphoreAdd, SemaphoreView
 from .waits import HeaderWaits
 from .windows import RingWindows, semaphore_allowed
@@ -16,7 +27,7 @@ from .windows import RingWindows, semaphore_allowed
 __all__ = ["Decoder"]
 
 #: Formats of the opcodes this hardware executes.
-LEGAL = {opcode: fmt for fmt in (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, CONV)
+LEGAL = {opcode: fmt for fmt in (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, CONV, LAUNCH)
          for opcode in fmt.opcodes}
 #: Opcodes executed here.
 OWN = (*NOP.opcodes, *FENCE.opcodes)
@@ -181,6 +192,8 @@ class Decoder(wiring.Component):
                 m.d.comb += [cause.eq(FaultCause.BAD_FIELD), info.eq(HEADER.lsb["stream"])]
             with m.Switch(beat[self._field("opcode")[1]]):
                 for opcode, fmt in LEGAL.items():
+                    if opcode is Opcode.LAUNCH and not cfg.simd_cores:
+                        continue        # refused as any unknown opcode
                     with m.Case(int(opcode)):
                         m.d.comb += left_now.eq(fmt.slots - 1)
                         if opcode in OWN:

@@ -12,7 +12,7 @@ class Engine(enum.IntEnum):
     LOAD = 0      #: DMA load side, stream 0: GM or SM to SM
     STORE = 1     #: DMA store side, stream 0: SM or GM to GM
     TENSOR = 2    #: tensor unit
-    SIMD = 3      #: SIMD cluster (no cores yet: a launch is refused as BAD_OPCODE)
+    SIMD = 3      #: SIMD cluster
     CONTROL = 4   #: the command processor itself
     LOAD1 = 5     #: DMA load side, stream 1
     STORE1 = 6    #: DMA store side, stream 1
@@ -107,3 +107,5 @@ class FaultCause(enum.IntEnum):
                         #: number is the address, info Space.SEMAPHORE plus 16 to signal it
     BAD_INDEX = 10      #: an entry of an index list is not below its limit; info holds the entry,
                         #: address where it stands in the list
+    KERNEL_TRAP = 11    #: a core trapped: address is that of the instruction, info the cause (as in
+                        #: mcause) in bits 7:0 and the core in 15:8, row the value of mtval

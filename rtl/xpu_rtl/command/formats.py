@@ -262,16 +262,20 @@ CONV = Format(
 
 LAUNCH = Format(
     "launch",
-    "Starts a kernel on the SIMD cluster. The format is fixed; the cores come later, and until "
-    "then the command is refused with BAD_OPCODE.", (
+    "Runs a kernel on the first `cores` cores of the SIMD cluster; complete when all have written "
+    "their EXIT register. A core that traps stops the others, and the command fails with "
+    "KERNEL_TRAP.", (
         Field("entry", 32, "Address of the first instruction, in the cores' address space."),
         Field("argument_low", 32, "System address of the argument block, low half."),
         Field("argument_high", 32, "High half."),
-        Field("window_low", 32, "System address behind the cores' window onto GM, low half."),
+        Field("window_low", 32, "Added to a core's address to give the system address in GM, low "
+                                "half; a multiple of 4,096."),
         Field("window_high", 32, "High half."),
-        Field("clusters", 8, "Clusters to run on."),
-        Field("cores", 8, "Cores of each."),
-        Field("reserved17", 16, "Zero."),
+        Field("clusters", 8, "Clusters to run on: 1."),
+        Field("cores", 8, "Cores of each, 1 to the configuration's."),
+        Field("flat", 1, "All of the cores' addresses are GM; else those below 2**28 are their own "
+                         "(LM at 0)."),
+        Field("reserved17", 15, "Zero."),
     ), opcodes=(Opcode.LAUNCH,), first_bit=HEADER.end)
 
 ALL_FORMATS = (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, CONV, LAUNCH)

@@ -2,11 +2,10 @@
 
 from amaranth import Module, Signal
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..csr.bank import CsrBank, CsrBus
 from ..csr.maps import CLUSTER
-from .formats import Engine
 
 __all__ = ["PerfCounters"]
 
@@ -55,10 +54,7 @@ class PerfCounters(wiring.Component):
         m.submodules.bank = bank = CsrBank(CLUSTER, (
             "perf_cycles", "bytes_read_low", "bytes_read_high", "bytes_written_low",
             "bytes_written_high", "sm_stalls"))
-        m.submodules.simd = simd = CsrBank(CLUSTER, ("perf_idle",), index=int(Engine.SIMD))
-        for one in (bank, simd):
-            m.d.comb += [one.bus.addr.eq(self.bus.addr), one.bus.r_en.eq(self.bus.r_en)]
-        m.d.comb += self.bus.r_data.eq(bank.bus.r_data | simd.bus.r_data)
+        connect(m, flipped(self.bus), bank.bus)
 
         # One register after the inputs cuts their paths.
         read, written = Signal(16), Signal(16)
@@ -69,7 +65,7 @@ class PerfCounters(wiring.Component):
         cycles = Signal(32)
         total_read, total_written = Signal(64), Signal(64)
         m.d.comb += [
-            bank.perf_cycles_value.eq(cycles), simd.perf_idle_value.eq(cycles),
+            bank.perf_cycles_value.eq(cycles),
             bank.bytes_read_low_value.eq(total_read[:32]),
             bank.bytes_read_high_value.eq(total_read[32:]),
             bank.bytes_written_low_value.eq(total_written[:32]),

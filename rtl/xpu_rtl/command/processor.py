@@ -15,6 +15,7 @@ from .dispatch import EngineDispatch
 from .engines import engine_formats, engine_names, view_names
 from .fetch import RingFetcher
 from .fetch_arbiter import FetchArbiter
+from .formats import Engine
 from .monitor import EngineMonitor
 from .perf import PerfCounters
 from .queue import EngineQueue
@@ -61,11 +62,13 @@ class CommandProcessor(wiring.Component):
     load, store, tensor : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), In(EnginePort(CONV))
         The engines. The index of a command stands in its ``tag``, too. A DMA_COPY comes in the
         first slot of a DMA_ND, the rest of which is undefined; so does a GEMM in those of a CONV.
+    simd : In(EnginePort(LAUNCH)), if config.simd_cores
+        The SIMD cluster.
     load1, store1 : In(EnginePort(DMA_ND)), In(EnginePort(DMA_ND)), if config.dma_streams is 2
         The second streams.
     tensor_a_view, tensor_b_view, store_view, store1_view : In(SemaphoreView(config))
         Waits within commands; the last with the second streams only.
-    load_reset, store_reset, tensor_reset, load1_reset, store1_reset : Out(1)
+    load_reset, store_reset, tensor_reset, simd_reset, load1_reset, store1_reset : Out(1)
         Reset of an engine, given when it is quiet; also during ``core_reset``.
     windows : Out(ring_windows(config))
         What each ring may use, as its registers say.
@@ -143,7 +146,9 @@ class CommandProcessor(wiring.Component):
         # Structure: rings, queues, engines, semaphores.
         ring_resets, engine_resets = Signal(cfg.rings), Signal(len(engines))
         sequences = [resettable(f"ring_{r}_reset", ResetSequencer()) for r in range(cfg.rings)]
-        recoveries = [resettable(f"recovery_{name}", EngineRecovery(cfg)) for name in names]
+        recoveries = [resettable(f"recovery_{name}", EngineRecovery(
+            cfg, endless=engine is Engine.SIMD))
+            for name, engine in zip(names, engines, strict=True)]
         for bits, parts in ((ring_resets, [one.core_reset for one in sequences]),
                             (engine_resets, [one.reset for one in recoveries])):
             m.d.comb += bits.eq(Cat(parts) | reset.core_reset.replicate(len(parts)))

@@ -21,6 +21,8 @@ class EngineRecovery(wiring.Component):
     ----------
     config : XpuConfig
         Number of rings.
+    endless : bool
+        Commands of the engine may never end by themselves: it is stuck whatever it does.
 
     Members
     -------
@@ -45,8 +47,8 @@ class EngineRecovery(wiring.Component):
 
     PATIENCE = 16
 
-    def __init__(self, config: XpuConfig):
-        self._rings = config.rings
+    def __init__(self, config: XpuConfig, *, endless=False):
+        self._endless = endless
         super().__init__({
             "failed": In(1), "serving": In(config.rings), "dying": In(config.rings),
             "activity": In(Activity), "quiet": In(1), "abort": Out(1), "reset": Out(1),
@@ -58,8 +60,9 @@ class EngineRecovery(wiring.Component):
         waits, stuck = Signal(), Signal()
         patience = Signal(range(self.PATIENCE))
         m.d.comb += [
-            waits.eq((self.serving & self.dying).any()
-                     & ((self.activity == Activity.IDLE) | (self.activity == Activity.SEMAPHORE))),
+            waits.eq((self.serving & self.dying).any() & (
+                self._endless | (self.activity == Activity.IDLE)
+                | (self.activity == Activity.SEMAPHORE))),
             stuck.eq(waits & (patience == self.PATIENCE - 1)),
             sequencer.request.eq(self.failed | stuck), sequencer.quiet.eq(self.quiet),
             self.abort.eq(sequencer.abort), self.reset.eq(sequencer.core_reset),

@@ -48,9 +48,12 @@ class DmaEngine(wiring.Component):
         What the rings may access.
     fetch : In(AxiReadPort(bus_width))
         Command fetch.
+    simd_fetch, simd_read, simd_write : In(AxiReadPort), In(AxiReadPort), In(AxiWritePort)
+        The SIMD cluster, if there is one.
     read, write : Out(AxiReadPort(bus_width)), Out(AxiWritePort(bus_width))
         Global memory. Read IDs: two per stream in the order of ``stream_names``, data and index
-        lists; then command fetch. Write IDs: 0 ``store``, 1 ``store1``.
+        lists; then those of the SIMD cluster, and command fetch. Write IDs: 0 ``store``, 1
+        ``store1``, then the SIMD cluster.
     sm_read, sm_write : Out(ScratchpadPort(config))
         Scratchpad.
     bytes_read, bytes_written : Out(16)
@@ -74,6 +77,9 @@ class DmaEngine(wiring.Component):
                if name.startswith("store")},
             "windows": In(ring_windows(config)),
             "fetch": In(AxiReadPort(config.bus_width)),
+            **({"simd_fetch": In(AxiReadPort(config.bus_width)),
+                "simd_read": In(AxiReadPort(config.bus_width)),
+                "simd_write": In(AxiWritePort(config.bus_width))} if config.simd_cores else {}),
             "read": Out(AxiReadPort(config.bus_width)),
             "write": Out(AxiWritePort(config.bus_width)),
             "sm_read": Out(ScratchpadPort(config)), "sm_write": Out(ScratchpadPort(config)),
@@ -95,7 +101,9 @@ class DmaEngine(wiring.Component):
         loads = [streams[name] for name in names if name.startswith("load")]
         stores = [streams[name] for name in names if name.startswith("store")]
 
-        reads = len(names) * 2 + 1
+        simd_reads = [self.simd_fetch, self.simd_read] if config.simd_cores else []
+        simd_writes = [self.simd_write] if config.simd_cores else []
+        reads = len(names) * 2 + len(simd_reads) + 1
         m.submodules.read_mux = read_mux = AxiReadMux(config.bus_width, reads, background=1)
         m.submodules.sm_reads = sm_reads = PortMux(config, len(names) * 2)
         for n, stream in enumerate(streams.values()):
@@ -103,7 +111,8 @@ class DmaEngine(wiring.Component):
                                            (stream.index, stream.sm_index))):
                 connect(m, bus, read_mux.managers[2 * n + k])
                 connect(m, sm, sm_reads.requesters[2 * n + k])
-        connect(m, flipped(self.fetch), read_mux.managers[reads - 1])
+        for n, bus in enumerate((*simd_reads, self.fetch), len(names) * 2):
+            connect(m, flipped(bus), read_mux.managers[n])
         connect(m, read_mux.axi, flipped(self.read))
         connect(m, sm_reads.port, flipped(self.sm_read))
 
@@ -112,8 +121,11 @@ class DmaEngine(wiring.Component):
             connect(m, stream.sm_write, requester)
         connect(m, sm_writes.port, flipped(self.sm_write))
 
-        m.submodules.write_mux = write_mux = AxiWriteMux(config.bus_width, len(stores))
-        for n, (stream, manager) in enumerate(zip(stores, write_mux.managers, strict=True)):
+        m.submodules.write_mux = write_mux = AxiWriteMux(
+            config.bus_width, len(stores) + len(simd_writes))
+        for n, bus in enumerate(simd_writes, len(stores)):
+            connect(m, flipped(bus), write_mux.managers[n])
+        for n, (stream, manager) in enumerate(zip(stores, write_mux.managers, strict=False)):
             connect(m, stream.write, manager)
             connect(m, stream.view, flipped(getattr(self, f"store{n or ''}_view")))
         connect(m, write_mux.axi, flipped(self.write))

@@ -43,8 +43,8 @@ def compare(m, name, op, a_bits, b_bits, half):
     whether the operation is invalid.
     """
     wide = len(a_bits) == SINGLE.width
-    a = unpack(m, f"{name}_a", a_bits, half, 10)
-    b = unpack(m, f"{name}_b", b_bits, half, 10)
+    a = unpack(m, f"{name}_a", a_bits, half)
+    b = unpack(m, f"{name}_b", b_bits, half)
 
     def magnitude(bits):
         return Mux(half, bits[:HALF.width - 1], bits[:SINGLE.width - 1]) if wide \

@@ -113,11 +113,11 @@ class DivideSqrt(wiring.Component):
         a = unpack(m, name("a"), a_bits, half, _EXPONENT)
         b = unpack(m, name("b"), b_bits, half, _EXPONENT)
         # b is normalised in one cycle, a in the next.
-        one = named(m, name("one"), a.shape(), Mux(phase["normalise_b"], b.as_value(),
-                                                   a.as_value()))
-        zeros = count_zeros(m, name("zeros"), one.significand)
-        normal = named(m, name("normal"), p, one.significand << zeros)
-        exponent = named(m, name("normal_exponent"), signed(_EXPONENT), one.exponent - zeros)
+        one = named(m, name("one"), p, Mux(phase["normalise_b"], b.significand, a.significand))
+        zeros = count_zeros(m, name("zeros"), one)
+        normal = named(m, name("normal"), p, one << zeros)
+        exponent = named(m, name("normal_exponent"), signed(_EXPONENT),
+                         Mux(phase["normalise_b"], b.exponent, a.exponent) - zeros)
 
         divisor, b_exponent = register("divisor", 2 * p), register("b_exponent", signed(_EXPONENT))
         rest, root = register("rest", self.BITS + 3), register("root", self.BITS)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from amaranth import Cat, Const, Mux, signed, unsigned
+from amaranth import Cat, Const, Mux, Signal, signed
 from amaranth.lib import data, enum
 
 from .bits import named
@@ -72,22 +72,26 @@ class Flags(data.Struct):
     invalid: 1
 
 
-class Unpacked(data.StructLayout):
+@dataclass(frozen=True)
+class Unpacked:
     """An operand: value = significand * 2**(exponent - (precision - 1)), unless inf or nan.
 
-    Fields: ``sign``, ``exponent`` (signed, of a subnormal number that of the smallest normal one),
+    Signals: ``sign``, ``exponent`` (signed, of a subnormal number that of the smallest normal one),
     ``significand`` (``precision`` bits), ``zero``, ``subnormal``, ``infinity``, ``nan``,
     ``signaling``.
     """
 
-    def __init__(self, precision, exponent_bits):
-        super().__init__({"sign": unsigned(1), "exponent": signed(exponent_bits),
-                          "significand": unsigned(precision),
-                          **{name: unsigned(1) for name in (
-                              "zero", "subnormal", "infinity", "nan", "signaling")}})
+    sign: Signal
+    significand: Signal
+    zero: Signal
+    subnormal: Signal
+    infinity: Signal
+    nan: Signal
+    signaling: Signal
+    exponent: Signal | None = None
 
 
-def unpack(m, name, value, half, exponent_bits):
+def unpack(m, name, value, half, exponent_bits=None):
     """Take a number apart.
 
     Parameters
@@ -99,11 +103,11 @@ def unpack(m, name, value, half, exponent_bits):
     half : Value
         It is a half (of no meaning for 16 bits).
     exponent_bits : int
-        Width of the exponents.
+        Width of the exponent; without, there is none.
 
     Returns
     -------
-    A signal of layout ``Unpacked``. A half in 32 bits has its significand in the upper 11 of 24.
+    An ``Unpacked``. A half in 32 bits has its significand in the upper 11 of 24.
     """
     wide = len(value) == SINGLE.width
     fmt = SINGLE if wide else HALF
@@ -120,15 +124,15 @@ def unpack(m, name, value, half, exponent_bits):
     ones = named(m, f"{name}_ones", 1, chosen[2])
     some = named(m, f"{name}_some", 1, fraction.any())
     small = named(m, f"{name}_small", 1, ~field.any())
-    result = named(m, name, Unpacked(fmt.precision, exponent_bits), 0)
-    m.d.comb += [
-        result.sign.eq(chosen[3]), result.significand.eq(Cat(fraction, ~small)),
-        result.exponent.eq((field | small) - chosen[4]),
-        result.zero.eq(small & ~some), result.subnormal.eq(small & some),
-        result.infinity.eq(ones & ~some), result.nan.eq(ones & some),
-        result.signaling.eq(ones & some & ~fraction[-1]),
-    ]
-    return result
+    parts = {
+        "sign": (1, chosen[3]), "significand": (fmt.precision, Cat(fraction, ~small)),
+        "zero": (1, small & ~some), "subnormal": (1, small & some),
+        "infinity": (1, ones & ~some), "nan": (1, ones & some),
+        "signaling": (1, ones & some & ~fraction[-1]),
+    }
+    if exponent_bits:
+        parts["exponent"] = signed(exponent_bits), (field | small) - chosen[4]
+    return Unpacked(**{part: named(m, f"{name}_{part}", *entry) for part, entry in parts.items()})
 
 
 def count_zeros(m, name, value):

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..float.unit import FloatOp
-from .isa import INSTRUCTIONS, AluOp, Immediate, Operand, SystemOp, Unit
+from .isa import INSTRUCTIONS, Immediate, Operand
 
 __all__ = ["Control", "Decoder"]
 
@@ -16,7 +16,7 @@ class Control(data.Struct):
     Fields: ``legal``; ``unit`` (``Unit``), ``alu`` (``AluOp``), ``system`` (``SystemOp``),
     ``floating`` (``FloatOp``); where operands come from and the result goes: ``rd_x``, ``rd_f``,
     ``rs1_x``, ``rs1_f``, ``rs1_pc``, ``rs2_x``, ``rs2_f``, ``rs2_immediate``, ``rs3_f``;
-    ``rounds`` (has a rounding mode); ``immediate``.
+    ``rounds`` (has a rounding mode); ``immediate`` (``Immediate``).
     """
 
     legal: 1
@@ -34,7 +34,20 @@ class Control(data.Struct):
     rs3_f: 1
     rounds: 1
     floating: FloatOp
-    immediate: signed(32)
+    immediate: 3
+
+
+def _control(one):
+    """The control word of an instruction of the table, as an integer."""
+    return Control.const({
+        "legal": 1, "unit": one.unit, "alu": one.alu, "system": one.system,
+        "rd_x": one.rd is Operand.X, "rd_f": one.rd is Operand.F,
+        "rs1_x": one.rs1 is Operand.X, "rs1_f": one.rs1 is Operand.F,
+        "rs1_pc": one.rs1 is Operand.PC,
+        "rs2_x": one.rs2 is Operand.X, "rs2_f": one.rs2 is Operand.F,
+        "rs2_immediate": one.rs2 is Operand.IMM, "rs3_f": one.rs3 is Operand.F,
+        "rounds": one.rounds, "floating": one.floating, "immediate": one.immediate,
+    }).as_value().value
 
 
 class Decoder(wiring.Component):
@@ -45,7 +58,9 @@ class Decoder(wiring.Component):
     instruction : In(32)
         The word.
     control : Out(Control)
-        Its meaning; only ``legal`` has one if there is no such instruction.
+        Its meaning; all zero if there is no such instruction.
+    immediate : Out(signed(32))
+        Its immediate operand.
 
     Timing
     ------
@@ -53,41 +68,35 @@ class Decoder(wiring.Component):
     """
 
     def __init__(self):
-        super().__init__({"instruction": In(32), "control": Out(Control)})
+        super().__init__({"instruction": In(32), "control": Out(Control),
+                          "immediate": Out(signed(32))})
 
     def elaborate(self, platform):
         m = Module()
-        word, control = self.instruction, self.control
-        immediate = Signal(3)
-        with m.Switch(word):
-            for one in INSTRUCTIONS.values():
-                with m.Case(one.pattern):
-                    m.d.comb += [control.legal.eq(1), control.unit.eq(one.unit),
-                                 immediate.eq(one.immediate)]
-                    flags = {"rd_x": one.rd is Operand.X, "rd_f": one.rd is Operand.F,
-                             "rs1_x": one.rs1 is Operand.X, "rs1_f": one.rs1 is Operand.F,
-                             "rs1_pc": one.rs1 is Operand.PC,
-                             "rs2_x": one.rs2 is Operand.X, "rs2_f": one.rs2 is Operand.F,
-                             "rs2_immediate": one.rs2 is Operand.IMM,
-                             "rs3_f": one.rs3 is Operand.F, "rounds": one.rounds}
-                    m.d.comb += [control[name].eq(1) for name, there in flags.items() if there]
-                    if one.alu is not AluOp.ADD:
-                        m.d.comb += control.alu.eq(one.alu)
-                    if one.unit is Unit.SYSTEM and one.system is not SystemOp.FENCE:
-                        m.d.comb += control.system.eq(one.system)
-                    m.d.comb += [control.floating[name].eq(value)
-                                 for name, value in one.floating.items() if value]
-        with m.Switch(immediate):
+        word, immediate = self.instruction, self.immediate
+        control = Signal(Control.as_shape().size)
+        m.d.comb += self.control.eq(control)
+        # One constant per instruction: assigned field by field, emission would take minutes.
+        opcodes = {}
+        for one in INSTRUCTIONS.values():
+            opcodes.setdefault(one.pattern[-7:], []).append(one)
+        with m.Switch(word[:7]):
+            for opcode, some in opcodes.items():
+                with m.Case(opcode), m.Switch(word[7:]):
+                    for one in some:
+                        with m.Case(one.pattern[:-7]):
+                            m.d.comb += control.eq(_control(one))
+        with m.Switch(self.control.immediate):
             with m.Case(Immediate.I):
-                m.d.comb += control.immediate.eq(word[20:].as_signed())
+                m.d.comb += immediate.eq(word[20:].as_signed())
             with m.Case(Immediate.S):
-                m.d.comb += control.immediate.eq(Cat(word[7:12], word[25:]).as_signed())
+                m.d.comb += immediate.eq(Cat(word[7:12], word[25:]).as_signed())
             with m.Case(Immediate.B):
-                m.d.comb += control.immediate.eq(Cat(
+                m.d.comb += immediate.eq(Cat(
                     Const(0, 1), word[8:12], word[25:31], word[7], word[31]).as_signed())
             with m.Case(Immediate.U):
-                m.d.comb += control.immediate.eq(Cat(Const(0, 12), word[12:]))
+                m.d.comb += immediate.eq(Cat(Const(0, 12), word[12:]))
             with m.Case(Immediate.J):
-                m.d.comb += control.immediate.eq(Cat(
+                m.d.comb += immediate.eq(Cat(
                     Const(0, 1), word[21:31], word[20], word[12:20], word[31]).as_signed())
         return m

@@ -125,9 +125,7 @@ class DotArray(wiring.Component):
         m.d.comb += counts.eq(Mux(self.zero, 0, (1 << self.terms) - 1))
         counted = Signal(8 * lanes)
         m.d.comb += counted.eq(self.word & Cat(counts[k].replicate(8) for k in range(lanes)))
-        s1_busy = Signal()
-        m.d.sync += s1_busy.eq(self.valid)
-        m.d.comb += self.busy.eq(s1_busy)
+        m.d.sync += self.busy.eq(self.valid)
 
         def wide_weight(words, k, n):
             row, byte = 2 * k + n // half, 2 * (n % half)

@@ -6,7 +6,7 @@ import sys
 from .. import __version__
 from ..errors import XpuError
 from ..platforms import PlatformError
-from . import bench, cache, info, verilog
+from . import bench, cache, elf, info, verilog
 
 __all__ = ["main"]
 
@@ -27,7 +27,8 @@ class _Demo:
         return demo.main(args)
 
 
-_COMMANDS = {"info": info, "demo": _Demo, "bench": bench, "verilog": verilog, "cache": cache}
+_COMMANDS = {"info": info, "demo": _Demo, "bench": bench, "verilog": verilog, "elf": elf,
+              "cache": cache}
 
 
 def _parser():

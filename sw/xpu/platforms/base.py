@@ -16,6 +16,7 @@ _SECOND_STREAMS = (Engine.LOAD1, Engine.STORE1)
 def engine_names(config):
     """Return the names of a configuration's engines, in the order of ``Engine``."""
     engines = (Engine.LOAD, Engine.STORE, Engine.TENSOR,
+               *((Engine.SIMD,) if config.simd_cores else ()),
                *(_SECOND_STREAMS if config.dma_streams == 2 else ()))
     return tuple(engine.name.lower() for engine in engines)
 

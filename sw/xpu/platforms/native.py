@@ -8,6 +8,7 @@ import numpy as np
 
 from xpu_rtl.command.formats import Engine
 from xpu_rtl.configs import get_config
+from xpu_rtl.simd.csr_numbers import Csr
 
 from ..sim import model_build
 from ..sim.native import CHANNELS, Model
@@ -151,6 +152,19 @@ class NativePlatform(Platform):
 
     def run(self, max_cycles):
         return self._model.run(max_cycles)
+
+    def run_until_store(self, address, max_cycles):
+        """Run until a SIMD core stores to an address (as it sees it); return the cycles, and the
+        value or ``None`` if the interrupt came first or ``max_cycles`` passed."""
+        return self._model.run_until_store(address, max_cycles)
+
+    def start_commit_log(self, path):
+        """Write what the SIMD cores retire to a file, in the format of Spike's --log-commits."""
+        self._model.start_log(path, {int(csr): csr.name.lower() for csr in Csr})
+
+    def stop_commit_log(self):
+        """Finish the file."""
+        self._model.stop_log()
 
     def take_trace(self):
         return [TraceEvent(_name(engine), index, begin, end)

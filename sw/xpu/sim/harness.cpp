@@ -9,6 +9,7 @@
 
 #include "Vxpu.h"
 #include "axi_memory.h"
+#include "commit_log.h"
 #include "verilated.h"
 #if VM_TRACE
 #include "verilated_fst_c.h"
@@ -33,7 +34,7 @@ namespace {
 constexpr uint32_t ENGINES = 8;  // places in the obs_* ports, numbered as Engine
 constexpr size_t TRACE_LIMIT = size_t(1) << 22;  // records kept until Python takes them
 constexpr int REGISTER_PATIENCE = 10000;         // cycles
-enum Status : int { DONE = 0, IRQ = 1, FAILED = 2, PAUSED = 3 };
+enum Status : int { DONE = 0, IRQ = 1, FAILED = 2, PAUSED = 3, STORED = 4 };
 
 thread_local std::string stopped;  // why the model wants to stop
 
@@ -134,7 +135,9 @@ class Device {
     top->rst = 0;
   }
 
-  int run(uint64_t max_cycles, double max_seconds, uint64_t* ran) {
+  // Until the interrupt, or until a SIMD core has stored something at `watched`, if it is not null.
+  int run(uint64_t max_cycles, double max_seconds, uint64_t* ran,
+          const uint32_t* watched = nullptr, uint32_t* stored = nullptr) {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
     for (uint64_t n = 0;; ++n) {
@@ -145,7 +148,12 @@ class Device {
       if ((n & 255) == 255 &&
           std::chrono::duration<double>(Clock::now() - begin).count() > max_seconds)
         return PAUSED;
+      const bool found = watched && CommitLog::stores(observed(), XPU_CORES, *watched, stored);
       commit();
+      if (found) {
+        *ran = n + 1;
+        return STORED;
+      }
     }
   }
 
@@ -209,6 +217,12 @@ class Device {
 #endif
   }
 
+  void start_log(const char* path, const char* names) {
+    log.reset();
+    log.reset(new CommitLog(path, names, XPU_CORES));
+  }
+  void stop_log() { log.reset(); }
+
   XpuOptions options;
   XpuCounters counters{};
   AxiMemory<Vxpu> memory;
@@ -224,7 +238,15 @@ class Device {
   void commit() {
     memory.sample(*top, counters.cycles);
     recorder.sample(*top, counters.cycles);
+    if (log) log->sample(observed());
     edge();
+  }
+  const uint32_t* observed() const {
+#if XPU_CORES
+    return top->obs_cores.data();
+#else
+    return nullptr;
+#endif
   }
   void edge() {
 #if VM_TRACE
@@ -244,6 +266,7 @@ class Device {
   }
 
   std::unique_ptr<VerilatedContext> context;
+  std::unique_ptr<CommitLog> log;
   std::unique_ptr<Vxpu> top;
 #if VM_TRACE
   std::unique_ptr<VerilatedFstC> waves;
@@ -299,6 +322,12 @@ XPU_API const char* xpu_error(Device* device) { return device->error.c_str(); }
 XPU_API int xpu_run(Device* device, uint64_t max_cycles, double max_seconds, uint64_t* ran) {
   return guarded(device, [&] { return device->run(max_cycles, max_seconds, ran); });
 }
+XPU_API int xpu_run_until_store(Device* device, uint64_t max_cycles, double max_seconds,
+                                uint32_t address, uint64_t* ran, uint32_t* value) {
+  return guarded(device, [&] {
+    return device->run(max_cycles, max_seconds, ran, &address, value);
+  });
+}
 XPU_API int xpu_read_register(Device* device, uint32_t offset, uint32_t* value, uint32_t* resp) {
   return guarded(device, [&] { return *resp = device->read_register(offset, value), DONE; });
 }
@@ -327,6 +356,13 @@ XPU_API uint64_t xpu_take_events(Device* device, XpuEvent* into, uint64_t room) 
 XPU_API uint64_t xpu_take_activities(Device* device, XpuActivity* into, uint64_t room) {
   if (into != nullptr) device->recorder.restart_activity();
   return take(device->recorder.activities, into, room);
+}
+
+XPU_API int xpu_start_log(Device* device, const char* path, const char* names) {
+  return guarded(device, [&] { return device->start_log(path, names), DONE; });
+}
+XPU_API int xpu_stop_log(Device* device) {
+  return guarded(device, [&] { return device->stop_log(), DONE; });
 }
 
 XPU_API int xpu_start_waves(Device* device, const char* path) {

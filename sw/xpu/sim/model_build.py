@@ -21,7 +21,7 @@ from .toolchain import ToolchainError, find_toolchain, require_headers
 
 __all__ = ["BuildError", "build_model", "model_for"]
 
-HARNESS = ("harness.cpp", "axi_memory.h")
+HARNESS = ("harness.cpp", "axi_memory.h", "commit_log.h")
 
 #: Registers and memories start random if the harness asks for it, else zero; nothing here costs
 #: time in a cycle.
@@ -135,11 +135,11 @@ def _compile(folder, target, flags, toolchain, commands, progress):
                   "-Wl,--no-undefined", "-o", target, *objects, "-lpthread", *libraries))
 
 
-def _recipe(toolchain, bus_bytes, traced):
+def _recipe(toolchain, bus_bytes, cores, traced):
     """Everything besides the SystemVerilog that a model depends on."""
     here = resources.files("xpu.sim")
     harness = {name: (here / name).read_text(encoding="utf-8") for name in HARNESS}
-    defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}",
+    defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}", f"-DXPU_CORES={cores}",
                *(f"-D{name}={int(traced)}" for name in ("VM_TRACE", "VM_TRACE_FST")))
     verilator = (*VERILATOR_FLAGS, *(TRACE_FLAGS if traced else ()))
     parts = (*harness.values(), rtl.LINT.read_text(encoding="utf-8"), *verilator, *CXX_FLAGS,
@@ -156,7 +156,7 @@ def _hash(*parts):
     return digest.hexdigest()[:40]
 
 
-def build_model(systemverilog, *, name, bus_bytes, traced=False, quick_key=None):
+def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_key=None):
     """Return the shared library of a design with the ports of ``xpu_rtl.top``.
 
     Parameters
@@ -167,6 +167,8 @@ def build_model(systemverilog, *, name, bus_bytes, traced=False, quick_key=None)
         For messages and ``cache.info``.
     bus_bytes : int
         Bytes of a beat of ``m_axi``.
+    cores : int
+        SIMD cores, which ``obs_cores`` shows.
     traced : bool
         Able to write waves. Slower, and needs compression headers to build.
     quick_key : str
@@ -178,7 +180,7 @@ def build_model(systemverilog, *, name, bus_bytes, traced=False, quick_key=None)
         Something has to be installed, or a step failed (``BuildError``).
     """
     toolchain = find_toolchain()
-    harness, verilator, defines, parts = _recipe(toolchain, bus_bytes, traced)
+    harness, verilator, defines, parts = _recipe(toolchain, bus_bytes, cores, traced)
     key = _hash(systemverilog, *parts)
 
     def build(target):
@@ -210,13 +212,15 @@ def build_model(systemverilog, *, name, bus_bytes, traced=False, quick_key=None)
 @functools.lru_cache(maxsize=32)
 def _resolve(config, traced, folder):
     toolchain = find_toolchain()
-    quick_key = _hash(rtl.source_digest(config), *_recipe(toolchain, config.bus_bytes, traced)[3])
+    quick_key = _hash(rtl.source_digest(config), *_recipe(
+        toolchain, config.bus_bytes, config.simd_cores, traced)[3])
     found = cache.quick_lookup(quick_key)
     if found:
         return found
     with Progress(f"writing the SystemVerilog of {config.name}"):
         text = rtl.emit(config, gated=True)
-    return build_model(text, name=config.name, bus_bytes=config.bus_bytes, traced=traced,
+    return build_model(text, name=config.name, bus_bytes=config.bus_bytes,
+                       cores=config.simd_cores, traced=traced,
                        quick_key=quick_key)
 
 

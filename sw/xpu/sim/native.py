@@ -12,7 +12,7 @@ __all__ = ["CHANNELS", "ORDERS", "Model"]
 CHANNELS = ("ar", "r", "aw", "w", "b")
 ORDERS = {"in_order": 0, "reorder": 1, "interleave": 2}
 
-_DONE, _IRQ, _FAILED, _PAUSED = range(4)
+_DONE, _IRQ, _FAILED, _PAUSED, _STORED = range(5)
 
 #: Seconds a run stays inside the library; then Python may handle Ctrl-C.
 _SLICE_SECONDS = 0.1
@@ -42,6 +42,7 @@ _FUNCTIONS = {
     "xpu_close": (None, _DEVICE),
     "xpu_error": (ctypes.c_char_p, _DEVICE),
     "xpu_run": (_INT, _DEVICE, _U64, ctypes.c_double, _P64),
+    "xpu_run_until_store": (_INT, _DEVICE, _U64, ctypes.c_double, _U32, _P64, _P32),
     "xpu_read_register": (_INT, _DEVICE, _U32, _P32, _P32),
     "xpu_write_register": (_INT, _DEVICE, _U32, _U32, _P32),
     "xpu_reset": (_INT, _DEVICE, _INT),
@@ -51,6 +52,8 @@ _FUNCTIONS = {
     "xpu_clear_faults": (None, _DEVICE),
     "xpu_take_events": (_U64, _DEVICE, ctypes.c_void_p, _U64),
     "xpu_take_activities": (_U64, _DEVICE, ctypes.c_void_p, _U64),
+    "xpu_start_log": (_INT, _DEVICE, ctypes.c_char_p, ctypes.c_char_p),
+    "xpu_stop_log": (_INT, _DEVICE),
     "xpu_start_waves": (_INT, _DEVICE, ctypes.c_char_p),
     "xpu_stop_waves": (_INT, _DEVICE),
 }
@@ -150,6 +153,18 @@ class Model:
             if status != _PAUSED:
                 return done, status == _IRQ
 
+    def run_until_store(self, address, max_cycles):
+        """Run until a SIMD core stores something at an address of its own address space, or until
+        the interrupt; return cycles, and the value or ``None``."""
+        done, ran, value = 0, _U64(), _U32()
+        while True:
+            status = self._check(self._library.xpu_run_until_store(
+                self._handle, max_cycles - done, _SLICE_SECONDS, address, ctypes.byref(ran),
+                ctypes.byref(value)))
+            done += ran.value
+            if status != _PAUSED:
+                return done, value.value if status == _STORED else None
+
     def read_register(self, offset):
         value, response = _U32(), _U32()
         self._check(self._library.xpu_read_register(self._handle, offset, ctypes.byref(value),
@@ -199,6 +214,14 @@ class Model:
     def take_activities(self):
         """Return and forget the changes of activity: an array of ``ACTIVITY``."""
         return self._take(self._library.xpu_take_activities, ACTIVITY)
+
+    def start_log(self, path, names):
+        """Write what the SIMD cores retire; ``names`` are those of CSRs, by number."""
+        table = "".join(f"{number} {name}\n" for number, name in names.items())
+        self._check(self._library.xpu_start_log(self._handle, str(path).encode(), table.encode()))
+
+    def stop_log(self):
+        self._check(self._library.xpu_stop_log(self._handle))
 
     def start_waves(self, path):
         self._check(self._library.xpu_start_waves(self._handle, str(path).encode()))
