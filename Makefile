@@ -7,7 +7,7 @@ ARGS ?=
 PARALLEL ?= -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all sim formal softfloat coverage soak check verilog bench generate clean distclean
+.PHONY: help setup demo test test-all sim formal softfloat spike-lockstep coverage soak check verilog bench generate clean distclean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,9 @@ test-all: setup ## Run the slow tests as well
 
 sim: setup ## RTL regression under Verilator: all of tb/, or TB=dma; WAVES=1 writes an FST
 	$(PY) tb/run.py $(TB) $(if $(WAVES),--waves) $(ARGS)
+
+spike-lockstep: setup ## A core in lock step with Spike: N=100 random programs
+	PYTHONPATH=tests $(PY) tools/spike_lockstep.py --count $(or $(N),100) $(ARGS)
 
 coverage: setup ## Line and toggle coverage of a bench: TB=tensor (or dma, scratchpad, command, cluster)
 	$(PY) tb/coverage.py $(or $(TB),tensor) $(ARGS)

@@ -329,7 +329,7 @@ class Core(wiring.Component):
             csr.retired.eq(self._done),
             self.retire.eq(self._done | taken_trap),
             self.retired.pc.eq(self.pc), self.retired.word.eq(word),
-            self.retired.to_x.eq(control.rd_x & (word[7:12] != 0)),
+            self.retired.to_x.eq(control.rd_x),
             self.retired.to_f.eq(control.rd_f), self.retired.late.eq(self._late),
             self.retired.value.eq(Mux(taken_trap, taken_cause, self._result)),
             self.retired.load.eq(is_unit[Unit.LOAD]), self.retired.store.eq(is_unit[Unit.STORE]),
@@ -362,7 +362,9 @@ class Core(wiring.Component):
         with m.If(is_system & (control.system == SystemOp.EBREAK)):
             m.d.comb += [trap.eq(1), value.eq(self.pc), cause.eq(Cause.BREAKPOINT)]
         with m.If(illegal):
-            m.d.comb += [trap.eq(1), value.eq(word), cause.eq(Cause.ILLEGAL)]
+            # Without the low bits set it is an instruction of 16 bits.
+            m.d.comb += [trap.eq(1), value.eq(Mux(word[:2].all(), word, word[:16])),
+                         cause.eq(Cause.ILLEGAL)]
         with m.If(self._fault):
             m.d.comb += [trap.eq(1), value.eq(self.pc), cause.eq(Cause.FETCH_FAULT)]
         return trap, cause, value
@@ -380,8 +382,8 @@ class Core(wiring.Component):
             other_x.eq(other.valid & other.p.integer), other_f.eq(other.valid & ~other.p.integer),
             load_store.ready.eq(~load_store.p.floating | ~unit.fma_valid),
             multiply.ready.eq(~load_x),
-            other.ready.eq(~unit.fma_valid
-                           & Mux(other.p.integer, ~load_x & ~multiply.valid, ~load_f)),
+            other.ready.eq(~unit.fma_valid & ~load_store.valid
+                           & ~(other.p.integer & multiply.valid)),
             self.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready)),
             self.late_f_valid.eq(unit.fma_valid | load_f | other_f),
             self.late_x.eq(Mux(load_x, load_store.payload, Mux(
@@ -411,7 +413,8 @@ class Core(wiring.Component):
             cleared = Signal(32, name=f"{letter}_cleared")
             added = Signal(32, name=f"{letter}_added")
             m.d.comb += [cleared.eq(Mux(late, 1 << result.rd, 0)),
-                         added.eq(Mux(wants & self._late & self._done, 1 << rd, 0))]
+                         added.eq(Mux(self._control[f"rd_{letter}"] & self._late & self._done,
+                                      1 << rd, 0))]
             m.d.sync += registers.busy.eq((registers.busy & ~cleared) | added)
         m.d.comb += self._port_free.eq(~Cat(conflicts).any())
 

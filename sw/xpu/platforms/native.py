@@ -16,6 +16,8 @@ from .base import ActivityRun, Platform, TraceEvent, engine_names
 
 __all__ = ["MemoryStall", "NativePlatform"]
 
+#: Spike shows this register after an MRET; the cores do not have it.
+_TCONTROL = 0x7A5
 _RESPONSES = {"SLVERR": 2, "DECERR": 3}
 
 
@@ -160,7 +162,8 @@ class NativePlatform(Platform):
 
     def start_commit_log(self, path):
         """Write what the SIMD cores retire to a file, in the format of Spike's --log-commits."""
-        self._model.start_log(path, {int(csr): csr.name.lower() for csr in Csr})
+        self._model.start_log(path, {
+            **{int(csr): csr.name.lower() for csr in Csr}, _TCONTROL: "tcontrol"})
 
     def stop_commit_log(self):
         """Finish the file."""

@@ -63,7 +63,13 @@ class CommitLog {
   };
   struct Core {
     std::deque<Instruction> instructions;
-    uint32_t fflags = 0;
+    uint32_t fflags = 0, mstatus = 0x1800;
+    // The kernel's state of floating point becomes dirty; true if it was not.
+    bool dirty() {
+      const bool was = (mstatus & 0x6000) == 0x6000;
+      mstatus |= 0x80006000;
+      return !was;
+    }
   };
 
   void take(size_t number, const uint32_t* w) {
@@ -72,9 +78,8 @@ class CommitLog {
     if (flags & LATE_X) finish(core, TO_X, flags >> 16 & 31, w[LATE_X_VALUE],
                                flags & LATE_F ? 0 : raised);
     if (flags & LATE_F) finish(core, TO_F, flags >> 21 & 31, w[LATE_F_VALUE], raised);
-    // A comparison whose result is for x0 has exceptions, too.
     if (flags & RETIRE) {
-      const bool late = (flags & LATE) && (flags & (TO_X | TO_F));
+      const bool late = (flags & LATE) && (flags & (TO_X | TO_F)) && !(flags & TRAP);
       core.instructions.push_back({flags, w[PC], w[WORD], w[VALUE], w[ADDRESS], w[DATA], 0, late});
     }
     write(number);
@@ -93,7 +98,10 @@ class CommitLog {
   void write(size_t number) {
     Core& core = cores[number];
     while (!core.instructions.empty() && !core.instructions.front().waits) {
-      if (!(core.instructions.front().flags & TRAP)) print(number, core.instructions.front());
+      if (core.instructions.front().flags & TRAP)
+        core.mstatus = (core.mstatus & ~0x88u) | (core.mstatus & 8) << 4;
+      else
+        print(number, core.instructions.front());
       core.instructions.pop_front();
     }
   }
@@ -104,15 +112,19 @@ class CommitLog {
     // before CSR.
     std::map<int, std::string> writes;
     char text[64];
-    if (one.flags & (TO_X | TO_F)) {
-      const bool to_f = one.flags & TO_F;
+    const bool to_f = one.flags & TO_F;
+    if (to_f || (one.flags & TO_X && one.rd())) {
       std::snprintf(text, sizeof text, " %c%-2d 0x%08x", to_f ? 'f' : 'x', one.rd(), one.value);
       writes[one.rd() << 4 | to_f] = text;
     }
-    uint32_t& fflags = cores[number].fflags;
+    Core& core = cores[number];
+    uint32_t& fflags = core.fflags;
+    const int csr_number = one.flags & CSR ? int(one.word >> 20) : -1;
+    if (csr_number == 0x300) core.mstatus = one.data;
+    if ((one.flags & TO_F || one.raised || (csr_number >= 1 && csr_number <= 3)) && core.dirty())
+      csr(writes, 0x300, core.mstatus);
     if (one.raised) csr(writes, 1, fflags |= one.raised);
-    if (one.flags & CSR) {
-      const int csr_number = one.word >> 20;
+    if (csr_number >= 0) {
       if (csr_number == 1) fflags = one.data;
       if (csr_number == 3) {
         csr(writes, 1, fflags = one.data & 31);
@@ -122,7 +134,7 @@ class CommitLog {
       }
     }
     if (one.word == 0x30200073) {  // MRET
-      csr(writes, 0x300, one.data);
+      csr(writes, 0x300, core.mstatus = one.data);
       csr(writes, 0x310, 0);
       csr(writes, 0x7a5, 0);
     }

@@ -1,0 +1,34 @@
+"""A core in lock step with Spike: every retired instruction, its registers, memory and flags."""
+
+import pytest
+
+from support import spike
+from support.random_programs import random_program
+from xpu.elf import Elf, run_elf
+
+pytestmark = pytest.mark.cosim
+
+
+def compare(text, folder, config="tiny", **options):
+    """Run a program on a core and on Spike; both must do the same until ``tohost`` is written."""
+    elf = spike.assemble(text, folder)
+    log = folder / "commits"
+    result = run_elf(elf, config=config, commit_log=log, max_cycles=400_000, **options)
+    symbols = Elf(elf).symbols
+    theirs = spike.commits(elf, entry=symbols["_start"])
+    ours = spike.our_commits(log)
+    difference = spike.difference(ours, theirs, f"mem 0x{symbols['tohost']:08x}")
+    assert not difference, difference
+    assert result.passed, result.reason
+    return len(ours)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_programs(tmp_path, seed):
+    assert compare(random_program(seed), tmp_path) > 1000
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_slow_and_stalling_memory(tmp_path, seed):
+    compare(random_program(100 + seed, length=300), tmp_path, memory_latency=100,
+            memory_stall=0.3)
