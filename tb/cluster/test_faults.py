@@ -15,6 +15,7 @@ from xpu_rtl.command.formats import (
     DMA_COPY,
     GEMM,
     HEADER,
+    LAUNCH,
     ElementType,
     Engine,
     FaultCause,
@@ -98,7 +99,9 @@ def bad_commands():
 
     for opcode in (0x00, 0x77, 0xFF):
         yield Unknown(opcode), FaultCause.BAD_OPCODE, Engine.CONTROL, 0, 0
-    yield Command(Opcode.LAUNCH), FaultCause.BAD_OPCODE, Engine.CONTROL, 0, 0
+    for good, bad in ((("clusters",), {"cores": 1}), (("cores",), {"clusters": 1}),
+                      (("entry",), {"entry": 2}), (("window_low",), {"window_low": 64})):
+        yield field(Command(Opcode.LAUNCH, **bad), FaultCause.BAD_FIELD, Engine.SIMD, LAUNCH, *good)
     for opcode, slots in ((Opcode.NOP, 2), (Opcode.FENCE, 0), (Opcode.GEMM, 1)):
         yield Command(opcode, slots=slots), FaultCause.BAD_SLOTS, Engine.CONTROL, 0, 0
     yield field(Command(Opcode.NOP, reserved0=1 << 18), FaultCause.BAD_FIELD, Engine.CONTROL,

@@ -13,7 +13,6 @@ LAST = CONFIG.semaphores - 1
 GOOD = {"rows": 1, "row_bytes": 4}
 MALFORMED = (
     (FaultCause.BAD_OPCODE, 0, [0]),
-    (FaultCause.BAD_OPCODE, 0, encode(Opcode.LAUNCH)),
     (FaultCause.BAD_OPCODE, 0, encode(0xFF, slots=9, reserved0=1, wait0_semaphore=255)),
     (FaultCause.BAD_SLOTS, 0, encode(Opcode.NOP, slots=0)),
     (FaultCause.BAD_SLOTS, 0, encode(Opcode.GEMM, slots=1)),

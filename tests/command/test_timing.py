@@ -129,7 +129,8 @@ def test_streams_run_side_by_side():
         await rig.doorbell(ctx)
         await rig.until_idle(ctx)
         logs = {name: [one.index for one in engine.log] for name, engine in rig.engines.items()}
-        assert logs == {"load": [0], "load1": [1, 2], "store": [3], "store1": [4, 5], "tensor": []}
+        assert logs == {"load": [0], "load1": [1, 2], "store": [3], "store1": [4, 5], "tensor": [],
+                        "simd": []}
         first, second = (rig.engines[name].log[-1].done for name in ("load", "load1"))
         assert second < first
         assert await rig.registers.read(ctx, "engine_index", Engine.STORE1) == 5

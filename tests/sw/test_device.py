@@ -180,7 +180,7 @@ def corrupted(command, offset, value):
 
 @pytest.mark.parametrize(("command", "cause", "engine"), [
     (corrupted(load(), 0, 0x77), FaultCause.BAD_OPCODE, Engine.CONTROL),
-    (Command(Opcode.LAUNCH), FaultCause.BAD_OPCODE, Engine.CONTROL),
+    (Command(Opcode.LAUNCH), FaultCause.BAD_FIELD, Engine.SIMD),
     (load(slots=2), FaultCause.BAD_SLOTS, Engine.CONTROL),
     (load(wait0_semaphore=200), FaultCause.BAD_SEMAPHORE, Engine.CONTROL),
     (load(reserved0=1), FaultCause.BAD_FIELD, Engine.CONTROL),

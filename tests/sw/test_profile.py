@@ -30,8 +30,9 @@ def test_the_model_has_no_time(dev):
 
 
 def test_engines_are_those_of_the_configuration():
-    assert engine_names(get_config("ecp5")) == ("load", "store", "tensor")
-    assert engine_names(get_config("slice")) == ("load", "store", "tensor", "load1", "store1")
+    assert engine_names(get_config("ecp5")) == ("load", "store", "tensor", "simd")
+    assert engine_names(get_config("slice")) == (
+        "load", "store", "tensor", "simd", "load1", "store1")
 
 
 def test_an_exception_inside_is_not_masked(dev):

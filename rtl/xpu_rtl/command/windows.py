@@ -3,12 +3,12 @@
 from amaranth import unsigned
 from amaranth.lib import data
 
+from ..address_map import PAGE_BYTES
 from ..params import XpuConfig
 
 __all__ = ["LINE_BYTES", "PAGE_BYTES", "RingWindows", "gm_allowed", "ring_windows",
            "semaphore_allowed", "sm_allowed"]
 
-PAGE_BYTES = 4096    #: unit of GM windows; no burst crosses a page, so one page number tells all
 LINE_BYTES = 64      #: unit of SM windows
 
 

@@ -121,12 +121,12 @@ class SimdCluster(wiring.Component):
 
         fault = port.done.p.fault
         bad, bad_lsb = Signal(), Signal(32)
-        for name, wrong in (
-                ("entry", body.entry[:2] != 0),
-                ("window_low", body.window_low[:PAGE_BYTES.bit_length() - 1] != 0),
-                ("clusters", body.clusters != 1),
+        for name, wrong in (                        # the last assignment wins: the lowest field
+                ("reserved17", body.reserved17 != 0),
                 ("cores", (body.cores == 0) | (body.cores > count)),
-                ("reserved17", body.reserved17 != 0)):
+                ("clusters", body.clusters != 1),
+                ("window_low", body.window_low[:PAGE_BYTES.bit_length() - 1] != 0),
+                ("entry", body.entry[:2] != 0)):
             with m.If(wrong):
                 m.d.comb += [bad.eq(1), bad_lsb.eq(LAUNCH.lsb[name])]
         still = Signal()

@@ -1,8 +1,9 @@
 """Which commands the hardware refuses, and how it says so."""
 
-from xpu_rtl.command.formats import ALL_FORMATS, HEADER, Engine, FaultCause, Opcode
+from xpu_rtl.address_map import PAGE_BYTES
+from xpu_rtl.command.formats import ALL_FORMATS, HEADER, LAUNCH, Engine, FaultCause, Opcode
 
-__all__ = ["Fault", "bad_field", "check_semaphore", "check_slot"]
+__all__ = ["Fault", "bad_field", "check_launch", "check_semaphore", "check_slot"]
 
 _STREAMED = (Opcode.DMA_LOAD, Opcode.DMA_STORE, Opcode.DMA_LOAD_ND, Opcode.DMA_STORE_ND)
 _FORMATS = {opcode: fmt for fmt in ALL_FORMATS for opcode in fmt.opcodes}
@@ -25,7 +26,7 @@ def check_slot(config, data, windows):
     """Return the format of the command that begins in a slot, or raise ``Fault``."""
     header = HEADER.unpack(int.from_bytes(data, "little"))
     fmt = _FORMATS.get(header["opcode"])
-    if fmt is None or header["opcode"] == Opcode.LAUNCH:
+    if fmt is None or (header["opcode"] == Opcode.LAUNCH and not config.simd_cores):
         raise Fault(FaultCause.BAD_OPCODE, Engine.CONTROL)
     if header["slots"] != fmt.slots:
         raise Fault(FaultCause.BAD_SLOTS, Engine.CONTROL)
@@ -40,6 +41,17 @@ def check_slot(config, data, windows):
     for name in names:
         check_semaphore(windows, Engine.CONTROL, header[name], name.startswith("signal"))
     return fmt
+
+
+def check_launch(config, command):
+    """Raise the ``Fault`` of a LAUNCH whose fields are wrong, the lowest one first."""
+    for name, wrong in (("entry", command["entry"] % 4),
+                        ("window_low", command["window_low"] % PAGE_BYTES),
+                        ("clusters", command["clusters"] != 1),
+                        ("cores", not 1 <= command["cores"] <= config.simd_cores),
+                        ("reserved17", command["reserved17"])):
+        if wrong:
+            raise bad_field(Engine.SIMD, LAUNCH, name)
 
 
 def check_semaphore(windows, engine, number, signal):

@@ -4,6 +4,8 @@ import numpy as np
 
 from xpu_rtl.command.formats import Opcode
 
+from .base import PlatformError
+from .model_check import check_launch
 from .model_check_product import check_product
 from .model_dma import ModelDma
 from .model_tensor import ModelTensor
@@ -68,6 +70,10 @@ class ModelEngines:
         if command.opcode in (Opcode.GEMM, Opcode.CONV):
             check_product(self._config, command, windows)
             additions = self._product(command)
+        elif command.opcode is Opcode.LAUNCH:
+            check_launch(self._config, command)
+            raise PlatformError("the functional model has no SIMD cores, so it cannot run kernels: "
+                                "open the device with platform='native'")
         elif command.opcode is Opcode.NOP:
             additions = []
         else:
