@@ -6,7 +6,8 @@ Plain Python, shared by hardware, driver and documentation.
 import enum
 from dataclasses import dataclass
 
-__all__ = ["CARD_LSB", "CLUSTER_LSB", "OFFSET_WIDTH", "PAGE_BYTES", "SPACE_LSB", "Space", "SystemAddress"]
+__all__ = ["CARD_LSB", "CLUSTER_LSB", "OFFSET_WIDTH", "PAGE_BYTES", "SPACE_LSB", "Space",
+           "SystemAddress"]
 
 OFFSET_WIDTH = 44     #: bits 43:0, byte offset within the space (16 TiB)
 SPACE_LSB = 44        #: bits 47:44, the memory
