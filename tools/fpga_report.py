@@ -26,7 +26,9 @@ from xpu_rtl.command.processor import CommandProcessor
 from xpu_rtl.configs import get_config
 from xpu_rtl.dma.engine import DmaEngine
 from xpu_rtl.dma.stream import DmaStream
+from xpu_rtl.float.unit import FloatUnit
 from xpu_rtl.scratchpad.scratchpad import Scratchpad
+from xpu_rtl.simd.core import Core
 from xpu_rtl.tensor.array import DotArray
 from xpu_rtl.tensor.epilogue import Epilogue
 from xpu_rtl.tensor.finish import FinishLanes
@@ -47,6 +49,8 @@ BLOCKS = {
     "epilogue": (Epilogue, "of it, the epilogue"),
     "lanes": (FinishLanes, "of that, the lanes"),
     "processor": (CommandProcessor, "command processor"),
+    "core": (Core, "SIMD core, scalar part"),
+    "float": (lambda config: FloatUnit(), "of it, the floating-point unit"),
     "xpu": (Xpu, "everything"),
 }
 #: Key in the JSON file, cell type of nextpnr's report (none: the clock), title.

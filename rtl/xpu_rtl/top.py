@@ -135,7 +135,9 @@ class Xpu(wiring.Component):
             connect(m, simd.fetch, dma.simd_fetch)
             connect(m, simd.read, dma.simd_read)
             connect(m, simd.write, dma.simd_write)
-            m.d.comb += [simd.windows.eq(processor.windows), self.obs_cores.eq(simd.observed)]
+            m.d.comb += [simd.windows.eq(processor.windows),
+                         simd.reset.eq(core_reset | processor.simd_reset),
+                         self.obs_cores.eq(simd.observed)]
             ports["simd"] = simd.port
 
         self._connect_outside(m, processor, dma.read, dma.write)

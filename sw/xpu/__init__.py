@@ -5,6 +5,7 @@ from .device import Device
 from .errors import (
     ArgumentError,
     ClosedError,
+    CompileError,
     ContractError,
     DeviceFault,
     DTypeError,
@@ -14,13 +15,15 @@ from .errors import (
     ShapeError,
     XpuError,
 )
+from .kernel import Kernel
 from .opening import open_device as open
 from .profile import Profile
 from .tensor import Tensor
 
-__all__ = ["ArgumentError", "ClosedError", "CocotbPlatform", "ContractError", "DTypeError",
-           "Device", "DeviceFault", "HangError", "LostError", "OutOfMemoryError", "Profile",
-           "ShapeError", "Tensor", "XpuError", "__version__", "open", "ops"]
+__all__ = ["ArgumentError", "ClosedError", "CocotbPlatform", "CompileError",
+           "ContractError", "DTypeError", "Device", "DeviceFault", "HangError", "Kernel",
+           "LostError", "OutOfMemoryError", "Profile", "ShapeError", "Tensor", "XpuError",
+           "__version__", "open", "ops"]
 
 __version__ = "0.1.0"
 

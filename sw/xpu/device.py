@@ -9,6 +9,7 @@ from xpu_rtl.contract import contract_hash
 from xpu_rtl.csr import maps
 
 from .errors import ClosedError, ContractError, DTypeError, LostError, OutOfMemoryError
+from .kernel import Kernel, LoadedKernel, launch
 from .memory import Allocator
 from .profile import Profile
 from .protection import window_registers
@@ -46,11 +47,12 @@ class Device:
         self._lock = threading.RLock()
         self._closed = False
         self._profiles = []
+        self._kernels = {}      # those in memory
         self._windows = {}      # values of the window registers that were set, by address
         self._allocator = Allocator(platform.memory_bytes)
         block = self._allocator.allocate(64 << log2_slots, "command ring")
         self._work = Work(platform, block, log2_slots=log2_slots, timeout_cycles=timeout_cycles,
-                          after_slice=self._tick_profiles)
+                          after_slice=self._tick_profiles, where=self._where)
         self._check_contract()
         self._work.restart()
 
@@ -204,6 +206,40 @@ class Device:
                 for profile in self._profiles:
                     profile._count_macs(*macs)
             self._work.wait_for_space()
+
+    def launch(self, kernel, args=(), *, clusters=1, cores=None):
+        """Run a kernel on the SIMD cores, in the order of the other work.
+
+        Parameters
+        ----------
+        kernel : Kernel
+            What to run. It stays in device memory for later launches.
+        args : sequence
+            One per parameter: numbers; for pointers tensors of this device, or arrays, which are
+            copied to the device, and, unless the pointer is ``const``, back when the kernel has
+            ended (the call then waits). It also waits if the kernel prints.
+        clusters, cores : int
+            On how many; default: all cores.
+
+        Raises
+        ------
+        ArgumentError, DTypeError
+            Arguments do not fit the kernel.
+        DeviceFault
+            On waiting: KERNEL_TRAP names the core, the cause and the place.
+        """
+        if not isinstance(kernel, Kernel):
+            raise DTypeError(f"kernel must be a Kernel, not {type(kernel).__name__}")
+        with self._lock:
+            self._check_open()
+            if kernel not in self._kernels:
+                self._kernels[kernel] = LoadedKernel(self, kernel)
+            launch(self, self._kernels[kernel], kernel, args, clusters, cores)
+
+    def _where(self, pc):
+        """Function of a kernel that holds an address, for messages."""
+        places = (loaded.where(pc) for loaded in self._kernels.values())
+        return next((place for place in places if place), None)
 
     def synchronize(self):
         """Wait until all submitted work is complete.

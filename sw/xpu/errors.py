@@ -1,7 +1,7 @@
 """What can go wrong, as exceptions. Every message names the thing, what was expected, what came."""
 
-__all__ = ["ArgumentError", "ClosedError", "ContractError", "DTypeError", "DeviceFault",
-           "HangError", "LostError", "OutOfMemoryError", "ShapeError", "XpuError"]
+__all__ = ["ArgumentError", "ClosedError", "CompileError", "ContractError", "DTypeError",
+           "DeviceFault", "HangError", "LostError", "OutOfMemoryError", "ShapeError", "XpuError"]
 
 
 class XpuError(Exception):
@@ -34,6 +34,10 @@ class ContractError(XpuError):
 
 class LostError(XpuError):
     """The operation that should have written a tensor was lost to a fault, a hang or a reset."""
+
+
+class CompileError(XpuError):
+    """A kernel does not compile or link, or there is no compiler; the message says where."""
 
 
 class DeviceFault(XpuError):

@@ -4,6 +4,7 @@ import time
 
 from xpu_rtl.command.formats import Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
+from xpu_rtl.simd.isa import Cause
 
 from .commands import Command
 from .dma_commands import DMA_OPCODES, row_indices
@@ -36,6 +37,8 @@ class Work:
         Cycles without progress after which waiting raises ``HangError``.
     after_slice : callable
         Called whenever simulated time has passed.
+    where : callable
+        Names the function of a kernel that holds an address, or returns ``None``.
 
     Attributes
     ----------
@@ -49,13 +52,13 @@ class Work:
         Time on the wall the platform has run.
     """
 
-    def __init__(self, platform, block, *, log2_slots, timeout_cycles, after_slice):
+    def __init__(self, platform, block, *, log2_slots, timeout_cycles, after_slice, where):
         self.platform, self.timeout_cycles = platform, timeout_cycles
         self.semaphores = Semaphores(platform.config)
         self.ring, self.ring_block = Ring(platform, block, log2_slots), block
         self.submitted = self.completed = 0
         self.seconds = 0.0
-        self._after_slice = after_slice
+        self._after_slice, self._where = after_slice, where
         self._base = 0              # sequence number the hardware counts from
         self._fault = None          # arguments of DeviceFault, and how many operations it took
         self._slice_cycles = 4096
@@ -178,12 +181,22 @@ class Work:
             return
         values = dict(self._fault)
         lost = values.pop("lost")
-        values["indices"], where = _place(values["command"], values["row"])
+        if values["cause"] is FaultCause.KERNEL_TRAP:
+            values["indices"], where = {}, self._trap(values)
+        else:
+            values["indices"], where = _place(values["command"], values["row"])
         raise DeviceFault(
             f"{values['cause'].name} in engine {values['engine'].name}: command {values['index']} "
             f"({values['command'] or 'unknown'}) failed{where}, address {values['address']:#x}, "
             f"info {values['info']:#x}; {lost} queued operation{'s are' if lost != 1 else ' is'} "
             f"lost, this one included; dev.reset() restores service", **values)
+
+    def _trap(self, values):
+        """A kernel's trap in words."""
+        cause, core = values["info"] & 0xFF, values["info"] >> 8 & 0xFF
+        place = self._where(values["address"])
+        return (f": core {core} met {Cause(cause).name} at {values['address']:#010x}"
+                f"{f' ({place})' if place else ''}, about {values['row']:#x}")
 
     @property
     def faulted(self):

@@ -4,7 +4,8 @@ import pytest
 
 from support import spike
 from support.random_programs import random_program
-from xpu.elf import Elf, run_elf
+from xpu.elf import Elf
+from xpu.program import run_elf
 
 pytestmark = pytest.mark.cosim
 

@@ -1,6 +1,6 @@
 """The SIMD cluster: cores, their instruction cache, their way to GM, and launches."""
 
-from amaranth import Cat, Const, Module, Signal, unsigned
+from amaranth import Cat, Const, Module, ResetInserter, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -55,6 +55,8 @@ class SimdCluster(wiring.Component):
         Instructions.
     read, write : Out(AxiReadPort(config.bus_width)), Out(AxiWritePort(config.bus_width))
         Plain loads and stores.
+    reset : In(1)
+        Reset of the cores, with that of the component: their clocks are gated.
     observed : Out(ArrayLayout(Observed(), simd_cores))
         For logs.
 
@@ -73,7 +75,7 @@ class SimdCluster(wiring.Component):
             "port": Out(EnginePort(LAUNCH)), "windows": In(ring_windows(config)),
             "fetch": Out(AxiReadPort(config.bus_width)), "read": Out(AxiReadPort(config.bus_width)),
             "write": Out(AxiWritePort(config.bus_width)),
-            "observed": Out(data.ArrayLayout(Observed(), config.simd_cores)),
+            "reset": In(1), "observed": Out(data.ArrayLayout(Observed(), config.simd_cores)),
         })
 
     def elaborate(self, platform):
@@ -100,7 +102,8 @@ class SimdCluster(wiring.Component):
         for n in range(count):
             core = Core(config)
             running = core.state == CoreState.RUNNING
-            add_gated(m, platform, f"core_{n}", core, awake=start | running | ~core.quiet)
+            add_gated(m, platform, f"core_{n}", ResetInserter(self.reset)(core),
+                      awake=start | running | ~core.quiet | self.reset)
             connect(m, core.instruction, icache.cores[n])
             connect(m, core.gm, bridge.cores[n])
             m.d.comb += [
@@ -118,6 +121,13 @@ class SimdCluster(wiring.Component):
             icache.stop.eq(port.abort),
             icache.invalidate.eq(start | Cat(core.flush for core in cores).any()),
         ]
+
+        # The barrier opens for one cycle when every core that runs has come to it.
+        release, arrived = Signal(), Signal(count)
+        m.d.comb += arrived.eq(Cat(core.at_barrier for core in cores))
+        m.d.sync += release.eq(~release & arrived.any() & (arrived | ~busy).all())
+        for core in cores:
+            m.d.comb += core.release.eq(release)
 
         fault = port.done.p.fault
         bad, bad_lsb = Signal(), Signal(32)

@@ -69,6 +69,8 @@ class Core(wiring.Component):
         Memory.
     flush : Out(1)
         A FENCE.I retires: forget cached instructions.
+    at_barrier, release : Out(1), In(1)
+        An access to BARRIER waits; it may end, or the kernel is stopped.
     retired, late_x, late_f, late_flags : Out
         For logs: an instruction (valid in ``retire``), late results (valid in ``late_x_valid``,
         ``late_f_valid``) in registers X and F, exceptions with ``late_flags_valid``.
@@ -92,7 +94,7 @@ class Core(wiring.Component):
             "state": Out(CoreState), "exit_value": Out(32), "cause": Out(5), "trap_pc": Out(32),
             "trap_value": Out(32), "pc": Out(32), "quiet": Out(1),
             "instruction": Out(InstructionPort(config)), "gm": Out(GmPort(config)),
-            "flush": Out(1),
+            "flush": Out(1), "at_barrier": Out(1), "release": In(1),
             "retire": Out(1), "retired": Out(Retired), "late_x_valid": Out(1),
             "late_x": Out(LateResult), "late_f_valid": Out(1), "late_f": Out(LateResult),
             "late_flags_valid": Out(1), "late_flags": Out(5),
@@ -236,6 +238,9 @@ class Core(wiring.Component):
         m.d.comb += quiet.eq(~self._x.busy.any() & ~self._f.busy.any() & ~unit.busy
                              & ~load_store.busy)
         system = control.system
+        barrier = Signal()
+        m.d.comb += [barrier.eq(is_unit[Unit.CSR] & (csr.number == Csr.BARRIER)),
+                     self.at_barrier.eq(barrier & quiet)]
         finished = Signal()
         with m.Switch(control.unit):
             with m.Case(Unit.LOAD, Unit.STORE):
@@ -244,7 +249,9 @@ class Core(wiring.Component):
                 m.d.comb += finished.eq(multiply.i.ready)
             with m.Case(Unit.FLOAT):
                 m.d.comb += finished.eq(unit.i.ready)
-            with m.Case(Unit.CSR, Unit.SYSTEM):
+            with m.Case(Unit.CSR):
+                m.d.comb += finished.eq(quiet & (self.release | ~barrier))
+            with m.Case(Unit.SYSTEM):
                 m.d.comb += finished.eq(quiet)
             with m.Default():
                 m.d.comb += finished.eq(1)
@@ -264,10 +271,10 @@ class Core(wiring.Component):
         trapping = Signal()
         taken_trap, taken_cause = Signal(), Signal(5)
         failure = Signal()      # a failed access, remembered until nothing is outstanding
-        with m.If(failed):
-            m.d.sync += failure.eq(1)
-        with m.Elif(self._leaves):
+        with m.If(self._leaves):
             m.d.sync += failure.eq(0)
+        with m.Elif(failed):
+            m.d.sync += failure.eq(1)
         m.d.comb += [
             trapping.eq(self._valid & (trap | failure)), taken_trap.eq(trapping & quiet),
             taken_cause.eq(Mux(failure, Mux(is_unit[Unit.STORE], Cause.STORE_FAULT,

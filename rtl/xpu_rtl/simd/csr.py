@@ -103,6 +103,7 @@ class CsrFile(wiring.Component):
             Csr.MINSTRET: (instructions[:32], value, [instructions[:32].eq(value)]),
             Csr.MINSTRETH: (instructions[32:], value, [instructions[32:].eq(value)]),
             Csr.EXIT: (Const(0), value, []),
+            Csr.BARRIER: (Const(0), Const(0), []),
         }
         constants = {
             Csr.MISA: _MISA, Csr.MIE: 0, Csr.MIP: 0, Csr.MSTATUSH: 0, Csr.MCOUNTINHIBIT: 0,

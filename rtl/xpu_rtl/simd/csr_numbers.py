@@ -24,6 +24,7 @@ class Csr(enum.IntEnum):
     MTVAL = 0x343
     MIP = 0x344
     EXIT = 0x7C0            #: writing it ends the kernel on this core
+    BARRIER = 0x7C1         #: an access waits until all cores of the launch that run are here
     MCYCLE = 0xB00
     MINSTRET = 0xB02
     MCYCLEH = 0xB80

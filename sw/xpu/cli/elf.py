@@ -5,7 +5,7 @@ import json
 
 from xpu_rtl import CONFIGS
 
-from ..elf import run_elf
+from ..program import run_elf
 from .figures import positive
 
 __all__ = ["HELP", "add_arguments", "run"]

@@ -1,0 +1,15 @@
+# Where a kernel begins: stack at the top of LM, floating point on, arguments, then the kernel; its
+# end is a write to the register EXIT.
+  .section .text.start, "ax"
+  .globl _start
+_start:
+  li t0, 0x2000
+  csrs mstatus, t0
+  lui sp, %hi(__lm_end)
+  addi sp, sp, %lo(__lm_end)
+  csrr a0, 0xFC1
+  call __xpu_entry
+  fence
+  csrw 0x7C0, zero
+1:
+  j 1b
