@@ -9,7 +9,7 @@ from .command.processor import CommandProcessor
 from .common.axi import AXI_ADDR_WIDTH, AXI_ID_WIDTH, AxiLite
 from .dma.engine import DmaEngine, stream_names
 from .params import XpuConfig
-from .scratchpad.requesters import REQUESTERS
+from .scratchpad.requesters import requesters_of
 from .scratchpad.scratchpad import Scratchpad
 from .simd.cluster import Observed, SimdCluster
 from .tensor.unit import TensorUnit
@@ -101,7 +101,8 @@ class Xpu(wiring.Component):
             return component
 
         m.submodules.processor = processor = CommandProcessor(config)
-        m.submodules.scratchpad = scratchpad = resettable(Scratchpad(config), core_reset)
+        m.submodules.scratchpad = scratchpad = resettable(
+            Scratchpad(config, requesters_of(config)), core_reset)
         m.submodules.dma = dma = resettable(DmaEngine(config), core_reset)
         m.submodules.tensor = tensor = resettable(TensorUnit(config), core_reset,
                                                   processor.tensor_reset)
@@ -123,10 +124,6 @@ class Xpu(wiring.Component):
 
         requesters = {"activation": tensor.activation, "weight": tensor.weight,
                       "output": tensor.output, "dma_write": dma.sm_write, "dma_read": dma.sm_read}
-        for index, requester in enumerate(REQUESTERS):
-            connect(m, requesters[requester.name], scratchpad.ports[index])
-            m.d.comb += processor.sm_waiting[index].eq(scratchpad.ports[index].waiting)
-
         ports = {"tensor": tensor.port, **{name: getattr(dma, name) for name in streams}}
         if config.simd_cores:
             m.submodules.simd = simd = resettable(SimdCluster(config), core_reset,
@@ -135,10 +132,14 @@ class Xpu(wiring.Component):
             connect(m, simd.fetch, dma.simd_fetch)
             connect(m, simd.read, dma.simd_read)
             connect(m, simd.write, dma.simd_write)
+            requesters["simd"] = simd.sm
             m.d.comb += [simd.windows.eq(processor.windows),
                          simd.reset.eq(core_reset | processor.simd_reset),
                          self.obs_cores.eq(simd.observed)]
             ports["simd"] = simd.port
+        for index, requester in enumerate(requesters_of(config)):
+            connect(m, requesters[requester.name], scratchpad.ports[index])
+            m.d.comb += processor.sm_waiting[index].eq(scratchpad.ports[index].waiting)
 
         self._connect_outside(m, processor, dma.read, dma.write)
         for name, port in ports.items():

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -38,8 +39,8 @@ class Parameter:
 
     @property
     def target(self):
-        """What a pointer points to, without const."""
-        return self.type.rstrip("* ").replace("const ", "").strip()
+        """What a pointer points to, without qualifiers."""
+        return self.type.rstrip("* ").removeprefix("const ")
 
     @property
     def constant(self):
@@ -113,12 +114,18 @@ def _parameters(compiler, source, name):
                             one["type"].get("desugaredQualType", one["type"]["qualType"]))
                   for n, one in enumerate(found.get("inner", ()))
                   if one["kind"] == "ParmVarDecl"]
-    return [one if not one.pointer else Parameter(one.name, _pointer(one)) for one in parameters]
+    return [Parameter(one.name, _spelt(one.type)) for one in parameters]
 
 
-def _pointer(one):
-    """The type of a pointer, spelt one way: ``const T *``."""
-    return f"{'const ' if 'const ' in one.type else ''}{one.target} *"
+def _spelt(kind):
+    """A type spelt one way: ``T``, ``T *`` or ``const T *``, without other qualifiers."""
+    words = re.findall(r"[A-Za-z_]\w*|\*", kind)
+    words = [word for word in words if word not in ("volatile", "restrict", "__restrict")]
+    if "*" not in words:
+        return " ".join(word for word in words if word != "const")
+    target = words[:words.index("*")]
+    plain = [word for word in target if word != "const"]
+    return " ".join((*(("const",) if plain != target else ()), *plain, "*"))
 
 
 def compile_kernel(source, name, *, path=None, include=()):

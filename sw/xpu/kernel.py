@@ -87,7 +87,11 @@ class LoadedKernel:
             raise ArgumentError(f"kernel {kernel.name!r} has {used} bytes of __local__ data; half "
                                 f"of the {lm_bytes} bytes of local memory are possible, the rest "
                                 "is stack")
+        if self.elf.symbols["__sm_used"] > device.config.sm_bytes:
+            raise ArgumentError(f"kernel {kernel.name!r} has {self.elf.symbols['__sm_used']} bytes "
+                                f"of __shared__ data; the scratchpad has {device.config.sm_bytes}")
         device.platform.write_memory(address, self.elf.image(address + WINDOW))
+        self.fresh = True       # no core has seen it yet
         self._printed = None
         if "xpu_print" in self.elf.symbols:
             cores = device.config.simd_cores
@@ -188,9 +192,10 @@ def launch(device, loaded, kernel, args, clusters, cores):
     block = device.tensor(np.array([*words, 0], np.uint32))
     window = (1 << 64) - WINDOW
     command = Command(Opcode.LAUNCH, entry=loaded.elf.entry, clusters=clusters, cores=cores,
-                      argument=block.address, window=window)
+                      argument=block.address, window=window, invalidate=int(loaded.fresh))
     device.submit([command], name=f"kernel {kernel.name}",
                   reads=[*reads, block, loaded.memory], writes=writes)
+    loaded.fresh = False
     if loaded.prints:
         try:
             device.synchronize()

@@ -73,7 +73,7 @@ def run_elf(path, *, config="tiny", max_cycles=1_000_000, commit_log=None, memor
         if commit_log is not None:
             platform.start_commit_log(commit_log)
         before = platform.cycle_count
-        launch = Command(Opcode.LAUNCH, entry=elf.entry, clusters=1, cores=1, flat=1,
+        launch = Command(Opcode.LAUNCH, entry=elf.entry, clusters=1, cores=1, flat=1, invalidate=1,
                          argument=base, window=(base - begin) % (1 << 64))
         device.submit([launch], name=f"program {elf.path.name}", writes=[memory])
         _, value = platform.run_until_store(elf.symbols["tohost"], max_cycles)

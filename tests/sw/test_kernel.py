@@ -93,6 +93,56 @@ def test_local_memory_and_copies(dev):
     np.testing.assert_array_equal(out, values ** 2)
 
 
+def test_shared_memory(dev):
+    """Bytes, halves and words, at every place of a scratchpad word."""
+    k = kernel("""
+        static __shared__ unsigned char bytes[64];
+        static __shared__ short halves[32];
+        static __shared__ float floats[16];
+        for (int i = 0; i < 64; ++i) bytes[i] = in[i];
+        for (int i = 0; i < 32; ++i) halves[i] = (short)(bytes[2 * i] | bytes[2 * i + 1] << 8);
+        for (int i = 0; i < 16; ++i) floats[i] = halves[i] * 0.5f;
+        SM2GM(halves, out, 64);
+        SM2GM(floats, (char *)out + 64, 64);""", "void *out, const unsigned char *in")
+    values = np.random.default_rng(3).integers(0, 256, 64).astype(np.uint8)
+    out = np.zeros(32, np.int32)
+    dev.launch(k, [out, values])
+    np.testing.assert_array_equal(out[:16].view(np.uint8), values)
+    np.testing.assert_array_equal(out[16:].view(np.float32),
+                                  values.view(np.int16)[:16].astype(np.float32) / 2)
+
+
+def test_windows_hold_for_cores(broken):
+    """A ring's windows onto GM and SM are those of the kernels it launches."""
+    k = kernel("*(volatile int *)where = 1;", "unsigned where")
+    out = broken.tensor(np.zeros(1024, np.int32))
+    secret = broken.tensor(np.arange(2048, dtype=np.int32))
+    first, last = broken.ring_memory[0], (out.address | 4095) + 8192
+    page = (secret.address + 4095) & -4096
+    broken.launch(k, [secret.address + (1 << 28)])
+    broken.synchronize()
+    last = page - 1
+    broken.protect(gm=[(first, last, "rw"), (last + 1, (1 << 28) - 1, "r")], sm=(0, 127, "rw"))
+    broken.launch(k, [(1 << 24) + 124])
+    broken.synchronize()
+    for where, cause in (((1 << 24) + 128, "STORE_FAULT"), (page + (1 << 28), "STORE_FAULT")):
+        broken.launch(k, [where])
+        with pytest.raises(xpu.DeviceFault, match=cause) as caught:
+            broken.synchronize()
+        assert caught.value.row == where
+        broken.reset()
+    broken.protect()
+    np.testing.assert_array_equal(secret.numpy()[1:], np.arange(1, 2048))
+
+
+def test_qualifiers_do_not_matter(dev):
+    k = kernel("*out = *in + 1;", "volatile int *restrict out, int const volatile *const in")
+    assert [one.type for one in k.parameters] == ["int *", "const int *"]
+    out = np.zeros(1, np.int32)
+    dev.launch(k, [out, np.array([4], np.int32)])
+    assert out[0] == 5
+
+
 def test_c_plus_plus_and_included_files(dev, tmp_path):
     (tmp_path / "twice.h").write_text("template <class T> T twice(T x) { return x + x; }\n")
     source = tmp_path / "kernel.cpp"
@@ -107,6 +157,8 @@ def test_c_plus_plus_and_included_files(dev, tmp_path):
     ("__asm__ volatile(\".word 0x0000007f\");", Cause.ILLEGAL, 0x7F),
     ("xpu_abort();", Cause.BREAKPOINT, None),
     ("*(volatile int *)0x3000 = 1;", Cause.STORE_FAULT, 0x3000),
+    ("*(volatile int *)0x01FFFFF0 = 1;", Cause.STORE_FAULT, 0x01FF_FFF0),
+    ("out[0] = *(volatile int *)0x02000000;", Cause.LOAD_FAULT, 0x0200_0000),
     ("out[0] = *(volatile int *)0xF0000000;", Cause.LOAD_FAULT, 0xF000_0000),
     ("out[0] = *(volatile int *)((char *)out + 1);", Cause.LOAD_MISALIGNED, None),
     ("((void (*)(void))0xE0000000)();", Cause.FETCH_FAULT, 0xE000_0000),

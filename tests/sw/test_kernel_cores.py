@@ -56,6 +56,24 @@ def test_barrier_orders_memory(dev):
     np.testing.assert_array_equal(out, expected.astype(np.int32))
 
 
+def test_cores_share_the_scratchpad(dev):
+    """A sum in SM: each core its part, one core the whole."""
+    k = kernel("""
+        static __shared__ int parts[8];
+        int sum = 0;
+        for (int i = core_id(); i < n; i += core_num()) sum += in[i];
+        parts[core_id()] = sum;
+        sync_cluster();
+        if (core_id() == core_num() - 1) {
+          for (int i = 1; i < core_num(); ++i) parts[0] += parts[i];
+          out[0] = parts[0];
+        }""", "int *out, const int *in, int n")
+    values = np.random.default_rng(0).integers(-1000, 1000, 333).astype(np.int32)
+    out = np.zeros(1, np.int32)
+    dev.launch(k, [out, values, 333])
+    assert out[0] == values.sum()
+
+
 def test_barrier_is_quick(dev):
     k = kernel("""
         sync_cluster();

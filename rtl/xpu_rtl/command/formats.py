@@ -273,9 +273,10 @@ LAUNCH = Format(
         Field("window_high", 32, "High half."),
         Field("clusters", 8, "Clusters to run on: 1."),
         Field("cores", 8, "Cores of each, 1 to the configuration's."),
-        Field("flat", 1, "All of the cores' addresses are GM; else those below 2**28 are their own "
-                         "(LM at 0)."),
-        Field("reserved17", 15, "Zero."),
+        Field("flat", 1, "All of the cores' addresses are GM; else LM is at 0, SM at 2**24, and GM "
+                         "from 2**28 on."),
+        Field("invalidate", 1, "Forget cached instructions first: code in GM has changed."),
+        Field("reserved17", 14, "Zero."),
     ), opcodes=(Opcode.LAUNCH,), first_bit=HEADER.end)
 
 ALL_FORMATS = (NOP, FENCE, DMA_COPY, DMA_ND, GEMM, CONV, LAUNCH)

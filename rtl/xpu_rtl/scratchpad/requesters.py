@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-__all__ = ["REQUESTERS", "Requester"]
+from ..params import XpuConfig
+
+__all__ = ["REQUESTERS", "Requester", "requesters_of"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class Requester:
             raise ValueError(f"requester {self.name} must read, write or both")
 
 
-#: The ports of a cluster's scratchpad. The order is that of the ``sm_stalls`` counters.
+#: The ports of a cluster's scratchpad without cores. The order is that of the ``sm_stalls``
+#: counters.
 REQUESTERS = (
     Requester("activation", reads=True, writes=False, priority=True),
     Requester("weight", reads=True, writes=False),
@@ -39,3 +42,9 @@ REQUESTERS = (
     Requester("dma_write", reads=False, writes=True),
     Requester("dma_read", reads=True, writes=False),
 )
+
+
+def requesters_of(config: XpuConfig):
+    """The ports of a configuration's scratchpad: those above, and one for all SIMD cores."""
+    return (*REQUESTERS, *((Requester("simd", reads=True, writes=True),)
+                           if config.simd_cores else ()))

@@ -10,6 +10,8 @@ from ..command.windows import PAGE_BYTES, RingWindows, ring_windows
 from ..common.axi import AxiReadPort, AxiWritePort
 from ..params import XpuConfig
 from ..prims.clock_gate import add_gated
+from ..scratchpad.port_mux import PortMux
+from ..scratchpad.types import ScratchpadPort
 from .core import Core
 from .gm_bridge import GmBridge
 from .icache import InstructionCache
@@ -55,6 +57,8 @@ class SimdCluster(wiring.Component):
         Instructions.
     read, write : Out(AxiReadPort(config.bus_width)), Out(AxiWritePort(config.bus_width))
         Plain loads and stores.
+    sm : Out(ScratchpadPort(config))
+        Scratchpad, which the cores reach in turns.
     reset : In(1)
         Reset of the cores, with that of the component: their clocks are gated.
     observed : Out(ArrayLayout(Observed(), simd_cores))
@@ -75,7 +79,8 @@ class SimdCluster(wiring.Component):
             "port": Out(EnginePort(LAUNCH)), "windows": In(ring_windows(config)),
             "fetch": Out(AxiReadPort(config.bus_width)), "read": Out(AxiReadPort(config.bus_width)),
             "write": Out(AxiWritePort(config.bus_width)),
-            "reset": In(1), "observed": Out(data.ArrayLayout(Observed(), config.simd_cores)),
+            "sm": Out(ScratchpadPort(config)), "reset": In(1),
+            "observed": Out(data.ArrayLayout(Observed(), config.simd_cores)),
         })
 
     def elaborate(self, platform):
@@ -90,6 +95,8 @@ class SimdCluster(wiring.Component):
 
         m.submodules.icache = icache = InstructionCache(config)
         m.submodules.bridge = bridge = GmBridge(config)
+        m.submodules.shared = shared = PortMux(config, count)
+        connect(m, shared.port, flipped(self.sm))
         connect(m, icache.bus, flipped(self.fetch))
         connect(m, bridge.read, flipped(self.read))
         connect(m, bridge.write, flipped(self.write))
@@ -106,10 +113,12 @@ class SimdCluster(wiring.Component):
                       awake=start | running | ~core.quiet | self.reset)
             connect(m, core.instruction, icache.cores[n])
             connect(m, core.gm, bridge.cores[n])
+            connect(m, core.sm, shared.requesters[n])
             m.d.comb += [
                 started[n].eq(body.cores > n), core.start.eq(start & started[n]),
                 core.entry.eq(body.entry), core.stop.eq(stop), core.flat.eq(body.flat),
-                core.hart.eq(n), core.cores.eq(body.cores), core.argument.eq(argument),
+                core.allowed.eq(allowed), core.hart.eq(n), core.cores.eq(body.cores),
+                core.argument.eq(argument),
             ]
             self._observe(m, core, self.observed[n])
             cores.append(core)
@@ -119,7 +128,8 @@ class SimdCluster(wiring.Component):
             trapped.eq(Cat(core.state == CoreState.TRAPPED for core in cores) & started),
             quiet.eq(Cat(core.quiet for core in cores)),
             icache.stop.eq(port.abort),
-            icache.invalidate.eq(start | Cat(core.flush for core in cores).any()),
+            icache.invalidate.eq((start & body.invalidate)
+                                 | Cat(core.flush for core in cores).any()),
         ]
 
         # The barrier opens for one cycle when every core that runs has come to it.

@@ -5,9 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from ..command.windows import RingWindows
 from ..float.ieee import HALF, Rounding
 from ..float.unit import FloatKind, FloatUnit
 from ..params import XpuConfig
+from ..scratchpad.types import ScratchpadPort
 from .alu import alu
 from .csr import CsrFile
 from .csr_numbers import Csr
@@ -54,7 +56,7 @@ class Core(wiring.Component):
         Begin a kernel at ``entry``; not while RUNNING.
     stop : In(1)
         End it, as soon as no access to GM is outstanding; the state becomes IDLE.
-    flat, hart, cores, argument : In
+    flat, allowed, hart, cores, argument : In
         See ``LoadStore`` and ``CsrFile``. Stable while RUNNING.
     state : Out(CoreState)
     exit_value : Out(32)
@@ -65,7 +67,8 @@ class Core(wiring.Component):
         Instruction in the execute stage, or the last that was there.
     quiet : Out(1)
         Nothing is outstanding anywhere.
-    instruction, gm : Out(InstructionPort(config)), Out(GmPort(config))
+    instruction, gm, sm : Out(InstructionPort(config)), Out(GmPort(config)),
+    Out(ScratchpadPort(config))
         Memory.
     flush : Out(1)
         A FENCE.I retires: forget cached instructions.
@@ -82,7 +85,8 @@ class Core(wiring.Component):
     Throughput: one instruction per cycle. A load's result can be used 2 cycles later, a product's
     4, that of a floating-point operation 8.
     Backpressure: full.
-    Combinational paths: none from port to port but ``gm.rsp`` to ``retired``.
+    Combinational paths: none from port to port but ``gm.rsp`` and ``sm.rsp`` to
+    ``retired``.
     Reset: IDLE. Registers keep what they hold.
     """
 
@@ -94,6 +98,7 @@ class Core(wiring.Component):
             "state": Out(CoreState), "exit_value": Out(32), "cause": Out(5), "trap_pc": Out(32),
             "trap_value": Out(32), "pc": Out(32), "quiet": Out(1),
             "instruction": Out(InstructionPort(config)), "gm": Out(GmPort(config)),
+            "sm": Out(ScratchpadPort(config)), "allowed": In(RingWindows()),
             "flush": Out(1), "at_barrier": Out(1), "release": In(1),
             "retire": Out(1), "retired": Out(Retired), "late_x_valid": Out(1),
             "late_x": Out(LateResult), "late_f_valid": Out(1), "late_f": Out(LateResult),
@@ -112,7 +117,9 @@ class Core(wiring.Component):
         self._x, self._f = _RegisterFile(m, "x", 2), _RegisterFile(m, "f", 3)
         connect(m, fetch.port, flipped(self.instruction))
         connect(m, load_store.gm, flipped(self.gm))
-        m.d.comb += [load_store.flat.eq(self.flat), csr.hart.eq(self.hart),
+        connect(m, load_store.sm, flipped(self.sm))
+        m.d.comb += [load_store.allowed.eq(self.allowed), load_store.flat.eq(self.flat),
+                     csr.hart.eq(self.hart),
                      csr.cores.eq(self.cores), csr.argument.eq(self.argument),
                      csr.start.eq(self.start), decoder.instruction.eq(fetch.o.p.word)]
 

@@ -4,21 +4,25 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..command.windows import LINE_BYTES, RingWindows, sm_allowed
 from ..params import XpuConfig
 from ..prims.sram import Sram1RW
+from ..scratchpad.types import ScratchpadPort
 from .types import GmPort, LateResult, MemoryRequest
 
-__all__ = ["LOCAL_BITS", "LoadStore"]
+__all__ = ["GM_BITS", "SM_BITS", "LoadStore"]
 
-LOCAL_BITS = 28     #: addresses below 2**28 are the core's own: LM at 0; above is GM
+SM_BITS = 24        #: LM begins at 0, SM at 2**24
+GM_BITS = 28        #: from 2**28 on all is GM
+LINE_SHIFT = LINE_BYTES.bit_length() - 1
 
 
 class LoadStore(wiring.Component):
-    """Loads and stores in LM and, one at a time, in GM.
+    """Loads and stores in LM and, one at a time, in SM and GM.
 
-    A request outside both is refused, and so is one that GM refuses or fails: ``fault`` comes with
-    ``ready``, nothing is written and no result follows. A request to GM stays at the input until it
-    is done, so that faults are precise.
+    A request outside them or outside the ring's window onto SM is refused, and so is one that GM
+    refuses or fails: ``fault`` comes with ``ready``, nothing is written and no result follows. A
+    request to SM or GM stays at the input until it is done, so that faults are precise.
 
     Parameters
     ----------
@@ -28,32 +32,36 @@ class LoadStore(wiring.Component):
     Members
     -------
     flat : In(1)
-        All addresses are GM's: there is no LM.
+        All addresses are GM's: there is no LM and no SM.
+    allowed : In(RingWindows())
+        What of SM may be used.
     i : In(stream.Signature(MemoryRequest))
         Requests.
     fault : Out(1)
         The request that is taken in this cycle has failed.
     o : Out(stream.Signature(LateResult))
         Results of loads.
-    gm : Out(GmPort(config))
-        Global memory.
+    gm, sm : Out(GmPort(config)), Out(ScratchpadPort(config))
+        Global memory, scratchpad.
     busy : Out(1)
-        A result or an answer of GM is awaited.
+        A result or an answer is awaited.
 
     Timing
     ------
     Latency: 1 cycle from a transfer on ``i`` to ``o.valid``.
-    Throughput: one access to LM per cycle; one to GM at a time.
+    Throughput: one access to LM per cycle; one to SM or GM at a time.
     Backpressure: full.
-    Combinational paths: ``o.ready`` and ``gm.rsp`` to ``i.ready``, ``fault``.
+    Combinational paths: ``o.ready``, ``gm.rsp`` and ``sm.rsp`` to ``i.ready``, ``fault``.
     Reset: nothing is under way. LM is undefined until written.
     """
 
     def __init__(self, config: XpuConfig):
         self._config = config
         super().__init__({
-            "flat": In(1), "i": In(stream.Signature(MemoryRequest)), "fault": Out(1),
-            "o": Out(stream.Signature(LateResult)), "gm": Out(GmPort(config)), "busy": Out(1),
+            "flat": In(1), "allowed": In(RingWindows()),
+            "i": In(stream.Signature(MemoryRequest)), "fault": Out(1),
+            "o": Out(stream.Signature(LateResult)), "gm": Out(GmPort(config)),
+            "sm": Out(ScratchpadPort(config)), "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -61,11 +69,18 @@ class LoadStore(wiring.Component):
         config, request = self._config, self.i.p
         m.submodules.local = local = Sram1RW(depth=config.lm_bytes * 8 // config.simd_width,
                                              width=config.simd_width)
-        is_local, in_local = Signal(), Signal()
+        is_local, is_shared, is_gm = Signal(), Signal(), Signal()
+        in_local, in_shared = Signal(), Signal()
+        line = request.address[LINE_SHIFT:SM_BITS]
         free, asked, answered = Signal(), Signal(), Signal()
         m.d.comb += [
-            is_local.eq(~self.flat & (request.address[LOCAL_BITS:] == 0)),
-            in_local.eq(request.address[:LOCAL_BITS] < config.lm_bytes),
+            is_gm.eq(self.flat | (request.address[GM_BITS:] != 0)),
+            is_shared.eq(~is_gm & (request.address[SM_BITS:GM_BITS] == 1)),
+            is_local.eq(~is_gm & ~is_shared),
+            in_local.eq(request.address[:GM_BITS] < config.lm_bytes),
+            in_shared.eq((request.address[:SM_BITS] < config.sm_bytes) & Mux(
+                request.write, sm_allowed(self.allowed, line, line, write=True),
+                sm_allowed(self.allowed, line, line, write=False))),
         ]
         strobe = Signal(4)      # within 32 bits
         spread = Signal(32)
@@ -94,42 +109,54 @@ class LoadStore(wiring.Component):
         ]
         bus_shift = config.bus_bytes.bit_length() - 1
         m.d.comb += [
-            self.gm.req.valid.eq(self.i.valid & ~is_local & free & ~asked),
+            self.gm.req.valid.eq(self.i.valid & is_gm & free & ~asked),
             self.gm.req.p.address.eq(Cat(Const(0, bus_shift), request.address[bus_shift:])),
             self.gm.req.p.write.eq(request.write), self.gm.req.p.strobe.eq(placed(
                 config.bus_width)),
             self.gm.req.p.data.eq(spread.replicate(config.bus_width // 32)),
-            answered.eq(asked & self.gm.rsp.valid),
+            self.sm.req.valid.eq(self.i.valid & is_shared & in_shared & free & ~asked),
+            self.sm.req.p.address.eq(request.address[bus_shift:]),
+            self.sm.req.p.write.eq(request.write),
+            self.sm.req.p.strobe.eq(self.gm.req.p.strobe),
+            self.sm.req.p.data.eq(self.gm.req.p.data),
+            answered.eq(asked & Mux(is_gm, self.gm.rsp.valid, self.sm.rsp.valid)),
         ]
         with m.If(answered):
             m.d.sync += asked.eq(0)
-        with m.Elif(self.gm.req.valid & self.gm.req.ready):
+        with m.Elif((self.gm.req.valid & self.gm.req.ready)
+                    | (self.sm.req.valid & self.sm.req.ready)):
             m.d.sync += asked.eq(1)
         with m.If(is_local):
             m.d.comb += [self.i.ready.eq(free), self.fault.eq(~in_local)]
+        with m.Elif(is_shared):
+            m.d.comb += [self.i.ready.eq(Mux(in_shared, answered, free)),
+                         self.fault.eq(~in_shared)]
         with m.Else():
             m.d.comb += [self.i.ready.eq(answered), self.fault.eq(self.gm.rsp.p.fault)]
 
         # The load whose data is here.
-        loaded, from_gm = Signal(), Signal(reset_less=True)
+        loaded, remote = Signal(), Signal(reset_less=True)
+        word_read = Signal(config.bus_width)        # of SM or GM
+        m.d.comb += word_read.eq(Mux(is_gm, self.gm.rsp.p.data, self.sm.rsp.payload))
         held = Signal(32, reset_less=True)
         offset = Signal(local_shift, reset_less=True)
         size, extend = Signal(2, reset_less=True), Signal(reset_less=True)
         m.d.comb += [free.eq(~loaded | self.o.ready), self.o.valid.eq(loaded),
-                     self.busy.eq(loaded | asked | self.gm.req.valid)]
+                     self.busy.eq(
+                         loaded | asked | self.gm.req.valid | self.sm.req.valid)]
         with m.If(free):
             m.d.sync += loaded.eq(self.i.valid & self.i.ready & ~self.fault & ~request.write)
             with m.If(self.i.valid & self.i.ready):
                 m.d.sync += [
-                    from_gm.eq(~is_local), offset.eq(request.address[:local_shift]),
+                    remote.eq(~is_local), offset.eq(request.address[:local_shift]),
                     size.eq(request.size), extend.eq(request.extend),
                     self.o.p.rd.eq(request.rd), self.o.p.floating.eq(request.floating),
-                    held.eq(self.gm.rsp.p.data.word_select(request.address[2:bus_shift], 32)
-                            if bus_shift > 2 else self.gm.rsp.p.data),
+                    held.eq(word_read.word_select(request.address[2:bus_shift], 32)
+                            if bus_shift > 2 else word_read),
                 ]
         word, half, byte = Signal(32), Signal(16), Signal(8)
         m.d.comb += [
-            word.eq(Mux(from_gm, held, local.r_data.word_select(offset[2:], 32))),
+            word.eq(Mux(remote, held, local.r_data.word_select(offset[2:], 32))),
             half.eq(word.word_select(offset[1], 16)), byte.eq(word.word_select(offset[:2], 8)),
         ]
         with m.Switch(size):

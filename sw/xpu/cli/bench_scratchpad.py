@@ -7,7 +7,7 @@ import numpy as np
 from xpu_rtl.address_map import Space, SystemAddress
 from xpu_rtl.command.formats import ElementType, Opcode
 from xpu_rtl.csr.maps import CLUSTER
-from xpu_rtl.scratchpad.requesters import REQUESTERS
+from xpu_rtl.scratchpad.requesters import requesters_of
 
 from ..commands import Command
 from ..opening import open_device
@@ -85,7 +85,8 @@ def _run(dev, commands):
     """Run commands; return cycles of the product, stalls of each port, and all cycles."""
     def stalls():
         register = CLUSTER["sm_stalls"]
-        return [dev.platform.read_register(register.address(n)) for n in range(len(REQUESTERS))]
+        return [dev.platform.read_register(register.address(n)) for n, _ in enumerate(
+            requesters_of(dev.config))]
 
     before = stalls()
     with dev.profile() as p:
@@ -111,7 +112,8 @@ def measure(args):
         "cycles_alone": alone, "cycles_beside": beside, "lost_cycles": beside - alone,
         "lost": (beside - alone) / alone,
         **{f"stalls_{who.name}": count / cycles
-           for who, count in zip(REQUESTERS, stalls, strict=True)},
+           for who, count in zip(
+               requesters_of(dev.config), stalls, strict=True)},
         "stalls_without_product": sum(traffic) / traffic_cycles,
     }
 

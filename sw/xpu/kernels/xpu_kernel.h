@@ -1,7 +1,8 @@
 /* What a kernel for the SIMD cores sees: the C interface in the style of XTDK.
  *
- * A kernel runs on every core of a launch (SPMD). Pointers are 32 bits: below 0x10000000 is the
- * core's own local memory (LM), above it global memory (GM). A kernel is a function qualified with
+ * A kernel runs on every core of a launch (SPMD). Pointers are 32 bits: the core's own local
+ * memory (LM) is at 0, the cluster's scratchpad (SM) at 0x01000000, global memory (GM) from
+ * 0x10000000 on. A kernel is a function qualified with
  * __global__ that returns void. */
 #ifndef XPU_KERNEL_H
 #define XPU_KERNEL_H
@@ -45,11 +46,23 @@ XPU_INLINE uint32_t xpu_instructions(void) { return XPU_READ_CSR(0xC02); }
 XPU_INLINE void mfence(void) { __asm__ volatile("fence" ::: "memory"); }
 XPU_INLINE void mfence_lm(void) { mfence(); }
 
+/* Storage in the cluster's scratchpad (SM), the same object for all cores of a launch; undefined at
+ * its start. Objects begin at the start of SM: a launch with some must not run beside operators that
+ * use it, and in the order of one device's work none does. */
+#define __shared__ __attribute__((section(".sm.data"), aligned(64)))
+#define _shared_ptr_
+#define __shared_ptr__
+XPU_INLINE void mfence_sm(void) { mfence(); }
+
 /* Copies, source first, sizes in bytes. Done when they return; the asynchronous ones at the next
  * mfence(). */
 void xpu_copy(void *to, const void *from, uint32_t bytes);
 XPU_INLINE void GM2LM(const void *gm, void *lm, uint32_t bytes) { xpu_copy(lm, gm, bytes); }
 XPU_INLINE void LM2GM(const void *lm, void *gm, uint32_t bytes) { xpu_copy(gm, lm, bytes); }
+XPU_INLINE void GM2SM(const void *gm, void *sm, uint32_t bytes) { xpu_copy(sm, gm, bytes); }
+XPU_INLINE void SM2GM(const void *sm, void *gm, uint32_t bytes) { xpu_copy(gm, sm, bytes); }
+XPU_INLINE void GM2SM_ASYNC(const void *gm, void *sm, uint32_t bytes) { xpu_copy(sm, gm, bytes); }
+XPU_INLINE void SM2GM_ASYNC(const void *sm, void *gm, uint32_t bytes) { xpu_copy(gm, sm, bytes); }
 XPU_INLINE void GM2LM_ASYNC(const void *gm, void *lm, uint32_t bytes) { xpu_copy(lm, gm, bytes); }
 XPU_INLINE void LM2GM_ASYNC(const void *lm, void *gm, uint32_t bytes) { xpu_copy(gm, lm, bytes); }
 
