@@ -23,6 +23,8 @@ _INTEGERS = {"char": "uint8", "signed char": "int8", "unsigned char": "uint8", "
              "unsigned short": "uint16", "int": "int32", "unsigned int": "uint32", "long": "int32",
              "unsigned long": "uint32", "_Bool": "bool", "bool": "bool", "long long": "int64",
              "unsigned long long": "uint64"}
+_INTEGERS |= {f"{name}_t": name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32",
+                                              "int64", "uint64")} | {"size_t": "uint32"}
 _TYPES = _INTEGERS | {"float": "float32", "_Float16": "float16", "__bf16": "bfloat16"}
 _ARGUMENTS = 16         #: most of a kernel
 _PRINT_BYTES = 8192     #: what a core can print in a launch, and a word

@@ -4,6 +4,7 @@ from . import (
     bench_conv2d,
     bench_dma,
     bench_dma_faults,
+    bench_launch,
     bench_matmul,
     bench_resnet50,
     bench_scratchpad,
@@ -20,7 +21,8 @@ def add_arguments(parser):
     for name, bench in (("matmul", bench_matmul), ("conv2d", bench_conv2d),
                         ("resnet50", bench_resnet50), ("dma", bench_dma),
                         ("dma-faults", bench_dma_faults),
-                        ("scratchpad", bench_scratchpad), ("table", bench_table)):
+                        ("scratchpad", bench_scratchpad), ("launch", bench_launch),
+                         ("table", bench_table)):
         child = benches.add_parser(name, help=bench.HELP, description=bench.HELP + ".")
         bench.add_arguments(child)
         child.set_defaults(bench_run=bench.run)

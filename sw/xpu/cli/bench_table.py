@@ -48,6 +48,12 @@ _SECTIONS = {
         ("bus_utilization", "bus utilisation", "{:.2%}"),
         ("beat_utilization", "of the beats needed", "{:.2%}"),
         ("total_utilization", "from the doorbell", "{:.1%}"), ("exact", "exact", "{}"))),
+    ("bench", "launch"): ("Kernels on the SIMD cores", (
+        ("first_statement_cycles", "start to first statement, cycles", "{:,}"),
+        ("cold_cycles", "with an empty instruction cache", "{:,}"),
+        ("launch_cycles", "empty launch, doorbell to completion", "{:,}"),
+        ("barrier_cycles", "barrier", "{:,}"), ("sim_khz", "kHz, all cores busy", "{:.0f}"),
+        ("exact", "exact", "{}"))),
     ("bench", "scratchpad"): ("Scratchpad: a product beside load, store and copy streams", (
         ("cycles_alone", "cycles alone", "{:,}"), ("cycles_beside", "beside traffic", "{:,}"),
         ("lost_cycles", "lost", "{:,}"), *(
