@@ -87,12 +87,12 @@ class FusedMultiplyAdd(wiring.Component):
 
     Timing
     ------
-    Latency: 6 cycles (``LATENCY``).
+    Latency: 8 cycles (``LATENCY``).
     Throughput: one operation per lane and cycle. Backpressure: none. Combinational paths: none.
     Reset: valid flags. Idle stages keep still.
     """
 
-    LATENCY = 6
+    LATENCY = 8
 
     def __init__(self, lanes, *, wide):
         self._lanes, self._wide = lanes, wide
@@ -145,58 +145,79 @@ class FusedMultiplyAdd(wiring.Component):
         def keep(stage_before, *keys):
             return {key: getattr(stage_before, key) for key in keys}
 
-        s1 = stage(1, **self._prepare(m, n, shared[0]["half"]))
+        # 1: unpack, and decide what is special.
+        s1 = stage(1, **self._unpack(m, n, shared[0]["half"]))
 
-        # 2: product, and which operand is larger.
-        product = named(m, name("product"), 2 * p, s1.a * s1.b)
+        # 2: normalise a subnormal factor. If both are, the product is below everything that
+        # counts, or short enough.
+        pick = named(m, name("pick"), p, Mux(s1.a_subnormal, s1.a, s1.b))
+        zeros = count_zeros(m, name("pick_zeros"), pick)
+        normal = named(m, name("pick_normal"), p, pick << zeros)
+        fix = s1.a_subnormal | s1.b_subnormal
+        least = -(1 << (self._exponent - 1))
+        factors = {
+            "a": named(m, name("a_factor"), p, Mux(s1.a_subnormal, normal, s1.a)),
+            "b": named(m, name("b_factor"), p,
+                       Mux(s1.b_subnormal & ~s1.a_subnormal, normal, s1.b)),
+            "product_exponent": named(m, name("product_exponent"), exponent, Mux(
+                s1.zero, least, s1.a_exponent + s1.b_exponent - Mux(fix, zeros, 0))),
+        }
+        s2 = stage(2, **factors, **keep(s1, "c", "c_exponent", "sign", "c_sign", "special", "flags",
+                                        *(("raw",) if self._wide else ())))
+
+        # 3: product, and which operand is larger.
+        product = named(m, name("product"), 2 * p, s2.a * s2.b)
         if self._wide:
-            product = named(m, name("magnitude"), 2 * p, Mux(s1.raw, Cat(s1.a, s1.b), product))
+            product = named(m, name("magnitude"), 2 * p, Mux(s2.raw, Cat(s2.a, s2.b), product))
         difference = named(m, name("difference"), signed(self._exponent + 1),
-                           s1.product_exponent - s1.c_exponent)
-        s2 = stage(2, product=product, c=s1.c, difference=difference, **keep(
-            s1, "product_exponent", "c_exponent", "sign", "c_sign", "special", "flags"))
+                           s2.product_exponent - s2.c_exponent)
+        s3 = stage(3, product=product, difference=difference, **keep(
+            s2, "c", "product_exponent", "c_exponent", "sign", "c_sign", "special", "flags"))
 
-        # 3: align. One lost bit stands for all.
-        larger = named(m, name("product_larger"), 1, s2.difference >= 0)
+        # 4: align. One lost bit stands for all.
+        larger = named(m, name("product_larger"), 1, s3.difference >= 0)
         distance = named(m, name("distance"), self._exponent + 1,
-                         Mux(larger, s2.difference, -s2.difference))
+                         Mux(larger, s3.difference, -s3.difference))
         most = 2 * p + 4
         amount = named(m, name("amount"), most.bit_length(), Mux(distance > most, most, distance))
-        addend = Cat(Const(0, p - 1), s2.c, Const(0, 1))
+        addend = Cat(Const(0, p - 1), s3.c, Const(0, 1))
         small = named(m, name("small"), 2 * p + 4,
-                      Cat(Const(0, 4), Mux(larger, addend, s2.product)))
-        s3 = stage(3, big=named(m, name("big"), 2 * p, Mux(larger, s2.product, addend)),
+                      Cat(Const(0, 4), Mux(larger, addend, s3.product)))
+        s4 = stage(4, big=named(m, name("big"), 2 * p, Mux(larger, s3.product, addend)),
                    small=shift_right(m, name("aligned"), small, amount),
                    exponent=named(m, name("exponent"), exponent,
-                                  Mux(larger, s2.product_exponent, s2.c_exponent)),
-                   sign=named(m, name("big_sign"), 1, Mux(larger, s2.sign, s2.c_sign)),
-                   subtract=named(m, name("subtract"), 1, s2.sign ^ s2.c_sign),
-                   **keep(s2, "special", "flags"))
+                                  Mux(larger, s3.product_exponent, s3.c_exponent)),
+                   sign=named(m, name("big_sign"), 1, Mux(larger, s3.sign, s3.c_sign)),
+                   subtract=named(m, name("subtract"), 1, s3.sign ^ s3.c_sign),
+                   **keep(s3, "special", "flags"))
 
-        # 4: add. A difference of zero is +0, but -0 when rounding down.
-        big = named(m, name("big_shifted"), top, Cat(Const(0, 4), s3.big))
+        # 5: add.
+        big = named(m, name("big_shifted"), top, Cat(Const(0, 4), s4.big))
         raw_sum = named(m, name("raw_sum"), signed(top + 2),
-                        Mux(s3.subtract, big - s3.small, big + s3.small))
-        negative = raw_sum[-1]
-        total = named(m, name("total"), top + 1, Mux(negative, -raw_sum, raw_sum))
-        none = named(m, name("none"), 1, ~raw_sum.any())
-        down = shared[3]["rounding"] == Rounding.DOWN
-        sign = named(m, name("sum_sign"), 1, Mux(none & s3.subtract, down, s3.sign ^ negative))
-        s4 = stage(4, total=total, sign=sign, none=none, **keep(
-            s3, "exponent", "special", "flags"))
+                        Mux(s4.subtract, big - s4.small, big + s4.small))
+        s5 = stage(5, sum=raw_sum, **keep(s4, "exponent", "sign", "subtract", "special", "flags"))
 
-        # 5: normalise, but not below the smallest exponent.
-        lowest = Mux(shared[4]["half"], HALF.lowest, self._format.lowest)
-        zeros = count_zeros(m, name("zeros"), s4.total)
-        room = named(m, name("room"), self._exponent + 1, s4.exponent + 2 - lowest)
-        shift = named(m, name("shift"), (top + 1).bit_length(), Mux(room < zeros, room, zeros))
-        s5 = stage(5, significand=named(m, name("normal"), top + 1, s4.total << shift),
-                   exponent=named(m, name("top_exponent"), exponent, s4.exponent + 2 - shift),
-                   **keep(s4, "sign", "none", "special", "flags"))
-        self._round(m, n, s5, shared[5], enables[5])
+        # 6: magnitude and its zeros. A difference of zero is +0, but -0 when rounding down.
+        negative = s5.sum[-1]
+        total = named(m, name("total"), top + 1, Mux(negative, -s5.sum, s5.sum))
+        none = named(m, name("none"), 1, ~s5.sum.any())
+        down = shared[5]["rounding"] == Rounding.DOWN
+        sign = named(m, name("sum_sign"), 1, Mux(none & s5.subtract, down, s5.sign ^ negative))
+        s6 = stage(6, total=total, zeros=count_zeros(m, name("zeros"), total), sign=sign,
+                   none=none, **keep(s5, "exponent", "special", "flags"))
 
-    def _prepare(self, m, n, half):
-        """Stage 1: unpack, decide special results, normalise a factor, add exponents."""
+        # 7: normalise, but not below the smallest exponent.
+        lowest = Mux(shared[6]["half"], HALF.lowest, self._format.lowest)
+        room = named(m, name("room"), self._exponent + 1, s6.exponent + 2 - lowest)
+        shift = named(m, name("shift"), (top + 1).bit_length(),
+                      Mux(room < s6.zeros, room, s6.zeros))
+        s7 = stage(7, significand=named(m, name("normal"), top + 1, s6.total << shift),
+                   exponent=named(m, name("top_exponent"), exponent, s6.exponent + 2 - shift),
+                   **keep(s6, "sign", "none", "special", "flags"))
+        self._round(m, n, s7, shared[7], enables[7])
+
+    def _unpack(self, m, n, half):
+        """Stage 1."""
         op, p, exponent = self.i.p, self._format.precision, signed(self._exponent)
         raw = op.raw if self._wide else Const(0)
 
@@ -230,41 +251,34 @@ class FusedMultiplyAdd(wiring.Component):
             bad, ~bad & (infinite | c_infinite), Mux(infinite, sign, c_sign)))
         flags = named(m, name("invalid"), 1, signaling | undefined | opposite)
 
-        # A subnormal factor is normalised; if both are, the product is below everything that
-        # counts, or short enough.
-        pick = named(m, name("pick"), p, Mux(a.subnormal, a.significand, b.significand))
-        zeros = count_zeros(m, name("pick_zeros"), pick)
-        normal = named(m, name("pick_normal"), p, pick << zeros)
-        a_factor = named(m, name("a_factor"), p, Mux(a.subnormal, normal, a.significand))
-        b_factor = named(m, name("b_factor"), p, Mux(
-            b_there, Mux(b.subnormal & ~a.subnormal, normal, b.significand), 1 << (p - 1)))
-        fix = a.subnormal | (b.subnormal & b_there)
-        least = -(1 << (self._exponent - 1))
-        product_exponent = named(m, name("product_exponent"), exponent, Mux(
-            zero, least, a.exponent + Mux(b_there, b.exponent, 0) - Mux(fix, zeros, 0)))
         lowest = Mux(half, HALF.lowest, self._format.lowest)
+        values = {   # name: (shape, value of a product, of a raw one)
+            "a": (p, a.significand, "low"),
+            "b": (p, Mux(b_there, b.significand, 1 << (p - 1)), "high"),
+            "a_exponent": (exponent, a.exponent, "exponent"),
+            "b_exponent": (exponent, Mux(b_there, b.exponent, 0), 0),
+            "a_subnormal": (1, product_there & a.subnormal, None),
+            "b_subnormal": (1, b_there & b.subnormal, None),
+            "zero": (1, zero, None),
+        }
         result = {
-            "a": a_factor, "b": b_factor, "product_exponent": product_exponent, "sign": sign,
             "c": named(m, name("addend"), p, Mux(c_there, c.significand, 0)),
             "c_exponent": named(m, name("c_exponent"), exponent, Mux(c_there, c.exponent, lowest)),
-            "c_sign": c_sign, "special": special, "flags": flags,
+            "sign": sign, "c_sign": c_sign, "special": special, "flags": flags,
         }
         if self._wide:
-            layout = RawProduct()
-            whole = data.View(layout, Cat(op.a[n], op.b[n], op.c[n]))
-            result |= {
-                "a": named(m, name("a_or_low"), p, Mux(raw, whole.low, a_factor)),
-                "b": named(m, name("b_or_high"), p, Mux(raw, whole.high, b_factor)),
-                "product_exponent": named(m, name("any_exponent"), exponent,
-                                          Mux(raw, whole.exponent, product_exponent)),
-                "raw": named(m, name("raw"), 1, raw),
-            }
+            whole = data.View(RawProduct(), Cat(op.a[n], op.b[n], op.c[n]))
+            result["raw"] = named(m, name("raw"), 1, raw)
+        for key, (shape, value, other) in values.items():
+            if self._wide and other is not None:
+                value = Mux(raw, whole[other] if other else 0, value)
+            result[key] = named(m, name(f"s0_{key}"), shape, value)
         return result
 
-    def _round(self, m, n, s5, shared, enable):
-        """Stage 6: round and pack."""
+    def _round(self, m, n, s7, shared, enable):
+        """Stage 8: round and pack."""
         fmt, half, rounding = self._format, shared["half"], shared["rounding"]
-        p, value = fmt.precision, s5.significand
+        p, value = fmt.precision, s7.significand
         width = len(value)
 
         def name(text):
@@ -284,7 +298,7 @@ class FusedMultiplyAdd(wiring.Component):
         last, first_lost, others = (named(m, name(text), 1, bit) for text, bit in zip(
             ("last", "first_lost", "others_lost"), place(0), strict=True))
         inexact = named(m, name("inexact"), 1, first_lost | others)
-        up = named(m, name("up"), 1, round_up(rounding, s5.sign, last, first_lost, others))
+        up = named(m, name("up"), 1, round_up(rounding, s7.sign, last, first_lost, others))
         odd = named(m, name("odd"), 1, (rounding == Rounding.ODD) & inexact)
         unit = Mux(half, 1 << (p - HALF.precision), 1)
         kept = value[width - p:]
@@ -299,29 +313,29 @@ class FusedMultiplyAdd(wiring.Component):
         ones = Mux(half, value[width - 1 - HALF.precision:width - 1].all(),
                    value[width - 1 - p:width - 1].all()) if self._wide else \
             value[width - 1 - p:width - 1].all()
-        grows = round_up(rounding, s5.sign, *place(1))
+        grows = round_up(rounding, s7.sign, *place(1))
         tiny = named(m, name("tiny"), 1, ~value[-1] & ~(ones & grows))
 
         bias = Mux(half, HALF.bias, fmt.bias)
         field = named(m, name("field"), self._exponent + 1, Mux(
-            carry | normal, s5.exponent + bias + carry, 0))
+            carry | normal, s7.exponent + bias + carry, 0))
         limit = Mux(half, (1 << HALF.exponent) - 1, (1 << fmt.exponent) - 1)
-        finite = named(m, name("finite"), 1, (s5.special[:2] == 0) & ~s5.none)
+        finite = named(m, name("finite"), 1, (s7.special[:2] == 0) & ~s7.none)
         overflow = named(m, name("overflow"), 1, finite & (field >= limit))
         to_infinity = named(m, name("to_infinity"), 1,
                             (rounding == Rounding.NEAREST_EVEN)
                             | (rounding == Rounding.NEAREST_AWAY)
-                            | ((rounding == Rounding.DOWN) & s5.sign)
-                            | ((rounding == Rounding.UP) & ~s5.sign))
+                            | ((rounding == Rounding.DOWN) & s7.sign)
+                            | ((rounding == Rounding.UP) & ~s7.sign))
 
         def packed(which):
             """Result in a format."""
             fraction = rounded[p - which.precision:p - 1]
             number = Cat(fraction, field[:which.exponent])
             most = Mux(to_infinity, which.infinity, which.infinity - 1)
-            return Mux(s5.special[0], which.nan, Cat(
-                Mux(s5.special[1], which.infinity, Mux(s5.none, 0, Mux(overflow, most, number)))
-                [:which.width - 1], Mux(s5.special[1], s5.special[2], s5.sign)))
+            return Mux(s7.special[0], which.nan, Cat(
+                Mux(s7.special[1], which.infinity, Mux(s7.none, 0, Mux(overflow, most, number)))
+                [:which.width - 1], Mux(s7.special[1], s7.special[2], s7.sign)))
 
         result = packed(fmt)
         if self._wide:
@@ -329,7 +343,7 @@ class FusedMultiplyAdd(wiring.Component):
         with m.If(enable):
             m.d.sync += [
                 self.o.p.value[n].eq(result),
-                self.o.p.flags[n].invalid.eq(s5.flags), self.o.p.flags[n].divide_by_zero.eq(0),
+                self.o.p.flags[n].invalid.eq(s7.flags), self.o.p.flags[n].divide_by_zero.eq(0),
                 self.o.p.flags[n].overflow.eq(overflow),
                 self.o.p.flags[n].underflow.eq(finite & tiny & inexact),
                 self.o.p.flags[n].inexact.eq(finite & (inexact | overflow)),

@@ -82,7 +82,7 @@ class FloatUnit(wiring.Component):
 
     Timing
     ------
-    Latency: 6 cycles to ``fma_valid`` (``FMA_LATENCY``), 37 of a division; 1 to 3 to ``other``.
+    Latency: 8 cycles to ``fma_valid`` (``FMA_LATENCY``), 39 of a division; 1 to 3 to ``other``.
     Throughput: one FMA or FROM_INTEGER per cycle; one other in 3.
     Backpressure: full on ``i`` and ``other``.
     Combinational paths: ``i.p.op.kind`` to ``i.ready``.

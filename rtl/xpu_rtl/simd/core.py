@@ -82,8 +82,8 @@ class Core(wiring.Component):
     ------
     Latency: 5 cycles from ``start`` to the first instruction with a memory of 1 cycle. A taken
     branch costs 3 cycles more than others with such a memory.
-    Throughput: one instruction per cycle. A load's result can be used 2 cycles later, a product's
-    4, that of a floating-point operation 8.
+    Throughput: one instruction per cycle, a load or store in two. A load's result can be used 4 cycles later, a product's
+    4, that of a floating-point operation 10.
     Backpressure: full.
     Combinational paths: none from port to port but ``gm.rsp`` and ``sm.rsp`` to
     ``retired``.
@@ -198,6 +198,11 @@ class Core(wiring.Component):
             is_unit[one] = Signal(name=f"is_{one.name.lower()}")
             m.d.comb += is_unit[one].eq(self._valid & (control.unit == one))
         total, address = Signal(32), Signal(32)
+        # Loads and stores take two cycles: their address is registered before it is looked at.
+        memory, addressed = Signal(), Signal()
+        data_address = Signal(32, reset_less=True)
+        m.d.comb += memory.eq(is_unit[Unit.LOAD] | is_unit[Unit.STORE])
+        m.d.sync += [addressed.eq(memory & ~self._leaves), data_address.eq(address)]
         m.d.comb += [
             total.eq(alu(m, control.alu, a, b)),
             # Jumps and memory: a + immediate; branches: pc + immediate.
@@ -237,8 +242,7 @@ class Core(wiring.Component):
                 m.d.comb += csr.value.eq(source)
 
         trap, cause, trap_value = self._traps(m, is_unit, floats, mode, csr_writes, taken, target,
-                                              address)
-        self._trap = trap
+                                              addressed, data_address)
 
         # What leaves when.
         quiet = Signal()        # nothing before this instruction is outstanding
@@ -251,7 +255,7 @@ class Core(wiring.Component):
         finished = Signal()
         with m.Switch(control.unit):
             with m.Case(Unit.LOAD, Unit.STORE):
-                m.d.comb += finished.eq(load_store.i.ready & ~load_store.fault)
+                m.d.comb += finished.eq(addressed & load_store.i.ready & ~load_store.fault)
             with m.Case(Unit.MULTIPLY):
                 m.d.comb += finished.eq(multiply.i.ready)
             with m.Case(Unit.FLOAT):
@@ -265,12 +269,11 @@ class Core(wiring.Component):
         allowed = Signal()      # it may do something
         m.d.comb += allowed.eq(self._valid & ~trap & (self.state == CoreState.RUNNING))
         failed = Signal()       # its access did
-        memory = is_unit[Unit.LOAD] | is_unit[Unit.STORE]
-        m.d.comb += failed.eq(allowed & memory & load_store.i.ready & load_store.fault)
+        m.d.comb += failed.eq(allowed & addressed & load_store.i.ready & load_store.fault)
         port_free = self._port_free = Signal(name="port_free")
         m.d.comb += [
             self._done.eq(allowed & finished & port_free),
-            load_store.i.valid.eq(allowed & memory),
+            load_store.i.valid.eq(allowed & addressed),
             multiply.i.valid.eq(allowed & is_unit[Unit.MULTIPLY]),
             unit.i.valid.eq(allowed & is_unit[Unit.FLOAT]),
             self._late.eq(is_unit[Unit.LOAD] | is_unit[Unit.MULTIPLY] | is_unit[Unit.FLOAT]),
@@ -310,7 +313,7 @@ class Core(wiring.Component):
         request = unit.i.p
         adds = control.floating.unit_factor & ~control.floating.no_addend
         m.d.comb += [
-            load_store.i.p.address.eq(address), load_store.i.p.write.eq(is_unit[Unit.STORE]),
+            load_store.i.p.address.eq(data_address), load_store.i.p.write.eq(is_unit[Unit.STORE]),
             load_store.i.p.size.eq(word[12:14]), load_store.i.p.extend.eq(~word[14]),
             load_store.i.p.data.eq(b), load_store.i.p.rd.eq(word[7:12]),
             load_store.i.p.floating.eq(control.rd_f),
@@ -322,7 +325,7 @@ class Core(wiring.Component):
             request.b.eq(unboxed(b)), request.c.eq(unboxed(Mux(adds, b, self._c))),
             csr.write.eq(self._done & is_unit[Unit.CSR] & csr_writes),
             csr.trap.eq(taken_trap), csr.cause.eq(taken_cause), csr.pc.eq(self.pc),
-            csr.trap_value.eq(Mux(failure, address, trap_value)),
+            csr.trap_value.eq(Mux(failure, data_address, trap_value)),
             csr.mret.eq(self._done & is_unit[Unit.SYSTEM] & (system == SystemOp.MRET)),
             self.flush.eq(self._done & is_unit[Unit.SYSTEM] & (system == SystemOp.FENCE_I)),
         ]
@@ -347,13 +350,14 @@ class Core(wiring.Component):
             self.retired.to_f.eq(control.rd_f), self.retired.late.eq(self._late),
             self.retired.value.eq(Mux(taken_trap, taken_cause, self._result)),
             self.retired.load.eq(is_unit[Unit.LOAD]), self.retired.store.eq(is_unit[Unit.STORE]),
-            self.retired.address.eq(address), self.retired.csr.eq(csr.write),
+            self.retired.address.eq(data_address), self.retired.csr.eq(csr.write),
             self.retired.data.eq(Mux(taken_trap, csr.trap_value,
                                      Mux(csr.write, csr.written, Mux(csr.mret, csr.status, b)))),
             self.retired.trap.eq(taken_trap),
         ]
 
-    def _traps(self, m, is_unit, floats, mode, csr_writes, taken, target, address):
+    def _traps(self, m, is_unit, floats, mode, csr_writes, taken, target, addressed,
+               address):
         """Whether the instruction traps by itself; cause and ``mtval``."""
         control, word, csr = self._control, self._word, self._csr
         trap, cause, value = Signal(), Signal(5), Signal(32)
@@ -366,7 +370,7 @@ class Core(wiring.Component):
             | (is_unit[Unit.CSR] & (~csr.present | (csr_writes & (csr.number[10:] == 3)))))
         is_system = is_unit[Unit.SYSTEM]
         # Later assignments win.
-        with m.If((is_unit[Unit.LOAD] | is_unit[Unit.STORE]) & misaligned):
+        with m.If(addressed & misaligned):
             m.d.comb += [trap.eq(1), value.eq(address), cause.eq(Mux(
                 is_unit[Unit.STORE], Cause.STORE_MISALIGNED, Cause.LOAD_MISALIGNED))]
         with m.If(taken & target[1]):
