@@ -82,8 +82,8 @@ class Core(wiring.Component):
     ------
     Latency: 5 cycles from ``start`` to the first instruction with a memory of 1 cycle. A taken
     branch costs 3 cycles more than others with such a memory.
-    Throughput: one instruction per cycle, a load or store in two. A load's result can be used 4 cycles later, a product's
-    4, that of a floating-point operation 10.
+    Throughput: one instruction per cycle, a load or store in two. The result of a load from LM
+    can be used 4 cycles later, a product's 4, that of a floating-point operation 10.
     Backpressure: full.
     Combinational paths: none from port to port but ``gm.rsp`` and ``sm.rsp`` to
     ``retired``.
@@ -241,8 +241,8 @@ class Core(wiring.Component):
             with m.Default():
                 m.d.comb += csr.value.eq(source)
 
-        trap, cause, trap_value = self._traps(m, is_unit, floats, mode, csr_writes, taken, target,
-                                              addressed, data_address)
+        refused, trap, cause, trap_value = self._traps(
+            m, is_unit, floats, mode, csr_writes, taken, target, addressed, data_address)
 
         # What leaves when.
         quiet = Signal()        # nothing before this instruction is outstanding
@@ -267,12 +267,12 @@ class Core(wiring.Component):
             with m.Default():
                 m.d.comb += finished.eq(1)
         allowed = Signal()      # it may do something
-        m.d.comb += allowed.eq(self._valid & ~trap & (self.state == CoreState.RUNNING))
+        m.d.comb += allowed.eq(self._valid & ~refused & (self.state == CoreState.RUNNING))
         failed = Signal()       # its access did
         m.d.comb += failed.eq(allowed & addressed & load_store.i.ready & load_store.fault)
         port_free = self._port_free = Signal(name="port_free")
         m.d.comb += [
-            self._done.eq(allowed & finished & port_free),
+            self._done.eq(allowed & finished & port_free & ~trap),
             load_store.i.valid.eq(allowed & addressed),
             multiply.i.valid.eq(allowed & is_unit[Unit.MULTIPLY]),
             unit.i.valid.eq(allowed & is_unit[Unit.FLOAT]),
@@ -358,7 +358,8 @@ class Core(wiring.Component):
 
     def _traps(self, m, is_unit, floats, mode, csr_writes, taken, target, addressed,
                address):
-        """Whether the instruction traps by itself; cause and ``mtval``."""
+        """Whether the instruction traps by itself, cause and ``mtval``; before them, whether it
+        does for a reason that is known early, without the comparison of a branch."""
         control, word, csr = self._control, self._word, self._csr
         trap, cause, value = Signal(), Signal(5), Signal(32)
         size = word[12:14]
@@ -385,7 +386,9 @@ class Core(wiring.Component):
                          cause.eq(Cause.ILLEGAL)]
         with m.If(self._fault):
             m.d.comb += [trap.eq(1), value.eq(self.pc), cause.eq(Cause.FETCH_FAULT)]
-        return trap, cause, value
+        refused = Signal()
+        m.d.comb += refused.eq(illegal | self._fault | (addressed & misaligned))
+        return refused, trap, cause, value
 
     def _write_back(self, m):
         """Late results have the write ports first; whatever waits keeps its result."""
