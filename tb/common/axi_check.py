@@ -51,10 +51,12 @@ class AxiCheck:
         self.outstanding = {"ar": Counter(), "aw": Counter()}
         self.most_outstanding = {"ar": Counter(), "aw": Counter()}
         streams = range(config.dma_streams)
-        self._limit = {"aw": dict.fromkeys(streams, config.max_bursts)}
-        if hasattr(dut, "m_axi_awvalid"):   # data and index list of each stream, command fetch
+        simd = [1, 1] if config.simd_cores else []      # instructions, plain loads
+        self._limit = {"aw": dict(enumerate(
+            len(streams) * [config.max_bursts] + simd[:1]))}
+        if hasattr(dut, "m_axi_awvalid"):   # data and index list of each stream, cores, commands
             self._limit["ar"] = dict(enumerate(
-                2 * len(streams) * [config.max_bursts, IndexReader.BEATS] + [extra_reads]))
+                2 * len(streams) * [config.max_bursts, IndexReader.BEATS] + simd + [extra_reads]))
         else:
             self._limit["ar"] = dict.fromkeys(range(1 << AXI_ID_WIDTH), extra_reads)
         self._stalled = {}      # payload by channel

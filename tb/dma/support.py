@@ -26,7 +26,7 @@ __all__ = ["CONFIG", "FETCH_ID", "GM_BYTES", "NAMES", "Memories", "Rig", "copy",
 CONFIG = bench_config(drive.CONFIG)
 NAMES = stream_names(CONFIG)
 FETCH_READS = 4
-FETCH_ID = 2 * len(NAMES)
+FETCH_ID = 2 * len(NAMES) + (2 if CONFIG.simd_cores else 0)
 _HALF = 1 << (CONFIG.semaphore_width - 1)
 _WINDOWS = RingWindows()
 
