@@ -104,7 +104,7 @@ def bad_commands():
         yield field(Command(Opcode.LAUNCH, **bad), FaultCause.BAD_FIELD, Engine.SIMD, LAUNCH, *good)
     for opcode, slots in ((Opcode.NOP, 2), (Opcode.FENCE, 0), (Opcode.GEMM, 1)):
         yield Command(opcode, slots=slots), FaultCause.BAD_SLOTS, Engine.CONTROL, 0, 0
-    yield field(Command(Opcode.NOP, reserved0=1 << 18), FaultCause.BAD_FIELD, Engine.CONTROL,
+    yield field(Command(Opcode.NOP, reserved0=1 << 16), FaultCause.BAD_FIELD, Engine.CONTROL,
                 HEADER, "reserved0")
     for name in ("wait0_semaphore", "wait1_semaphore", "signal0_semaphore", "signal1_semaphore"):
         yield field(Command(Opcode.NOP, **{name: last}), FaultCause.BAD_SEMAPHORE, Engine.CONTROL,
@@ -123,7 +123,6 @@ def bad_commands():
     for command, engine, address in (
             (copy(load, gm, sm(end - 3)), Engine.LOAD, sm(end - 3)),
             (copy(load, gm, sm(1 << 20)), Engine.LOAD, sm(1 << 20)),
-            (copy(load, sm(0), sm(0)), Engine.LOAD, sm(0)),
             (copy(load, gm, sm(0) | 1 << 48), Engine.LOAD, sm(0) | 1 << 48),
             (copy(store, sm(end), gm), Engine.STORE, sm(end)),
             (copy(store, sm(0), gm | 1 << 63), Engine.STORE, gm | 1 << 63)):
