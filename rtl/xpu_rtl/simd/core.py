@@ -19,7 +19,7 @@ __all__ = ["Core"]
 class Core(wiring.Component):
     """An in-order RISC-V core: RV32IMF_Zicsr_Zifencei_Zfh, machine mode only.
 
-    Two stages behind instruction fetch: decode with register read, and execute. Instructions leave
+    Three stages behind instruction fetch: decode, registers, execute. Instructions leave
     in order; results of loads, multiplications and floating-point operations come later, and an
     instruction that needs one waits for it. Branches are predicted not taken.
 
@@ -90,16 +90,16 @@ class Core(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         pipe = Pipeline(m, self._config)
-        fetch, load_store, csr, decoder = pipe.fetch, pipe.load_store, pipe.csr, pipe.decoder
+        fetch, load_store, csr = pipe.fetch, pipe.load_store, pipe.csr
         connect(m, fetch.port, flipped(self.instruction))
         connect(m, load_store.gm, flipped(self.gm))
         connect(m, load_store.sm, flipped(self.sm))
         m.d.comb += [
             load_store.allowed.eq(self.allowed), load_store.flat.eq(self.flat),
             csr.hart.eq(self.hart), csr.cores.eq(self.cores), csr.argument.eq(self.argument),
-            csr.start.eq(self.start), decoder.instruction.eq(fetch.o.p.word),
+            csr.start.eq(self.start),
         ]
-        decode_stage(m, self, pipe, decoder.control, decoder.immediate)
+        decode_stage(m, self, pipe)
         execute_stage(m, self, pipe)
         write_back(m, self, pipe)
         self._run(m, pipe)

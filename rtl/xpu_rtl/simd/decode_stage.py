@@ -1,15 +1,31 @@
-"""The decode stage of a core."""
+"""The decode and register stages of a core."""
 
 from amaranth import Cat, Mux, Signal
 
-from .types import CoreState
+from .decode import Control
+from .types import CoreState, FetchedInstruction
 
 __all__ = ["decode_stage"]
 
 
-def decode_stage(m, core, pipe, control, immediate):
-    """Read registers, wait for what is awaited, and pass the instruction on."""
-    word, offered = pipe.fetch.o.p.word, pipe.fetch.o
+def decode_stage(m, core, pipe):
+    """Decode what is fetched; then read registers, wait for what is awaited, and pass the
+    instruction on."""
+    offered, decoder = pipe.fetch.o, pipe.decoder
+    here, goes = Signal(name="d_valid"), Signal(name="d_leaves")
+    control = Signal(Control, name="d_control", reset_less=True)
+    immediate = Signal(32, name="d_immediate", reset_less=True)
+    fetched = Signal(FetchedInstruction, name="d_fetched", reset_less=True)
+    m.d.comb += [decoder.instruction.eq(offered.p.word), offered.ready.eq(~here | goes)]
+    with m.If(pipe.fetch.redirect):
+        m.d.sync += here.eq(0)
+    with m.Elif(offered.ready):
+        m.d.sync += here.eq(offered.valid)
+    with m.If(offered.ready & offered.valid):
+        m.d.sync += [control.eq(decoder.control), immediate.eq(decoder.immediate),
+                     fetched.eq(offered.payload)]
+
+    word = fetched.word
     rd = pipe.word[7:12]
     sources = {"rs1": word[15:20], "rs2": word[20:25], "rs3": word[27:32]}
     values = {}
@@ -31,20 +47,18 @@ def decode_stage(m, core, pipe, control, immediate):
             registers.busy.bit_select(word[7:12], 1)
             | (writes & pipe.late & (rd == word[7:12]))))
     hazard = Signal()
-    m.d.comb += hazard.eq(Cat(hazards).any() & ~offered.p.fault)
-    goes = Signal()
     m.d.comb += [
-        goes.eq(offered.valid & ~hazard & (~pipe.valid | pipe.leaves) & ~pipe.redirect
+        hazard.eq(Cat(hazards).any() & ~fetched.fault),
+        goes.eq(here & ~hazard & (~pipe.valid | pipe.leaves) & ~pipe.redirect
                 & ~core.stop & (core.state == CoreState.RUNNING)),
-        offered.ready.eq(goes),
     ]
     with m.If(goes):
         m.d.sync += [
             pipe.valid.eq(1), pipe.control.eq(control), pipe.word.eq(word),
-            pipe.immediate.eq(immediate), pipe.fault.eq(offered.p.fault),
-            core.pc.eq(offered.p.pc),
+            pipe.immediate.eq(immediate), pipe.fault.eq(fetched.fault),
+            core.pc.eq(fetched.pc),
             pipe.a.eq(Mux(control.rs1_x, values["rs1_x"], Mux(
-                control.rs1_f, values["rs1_f"], Mux(control.rs1_pc, offered.p.pc, 0)))),
+                control.rs1_f, values["rs1_f"], Mux(control.rs1_pc, fetched.pc, 0)))),
             pipe.b.eq(Mux(control.rs2_x, values["rs2_x"], Mux(
                 control.rs2_f, values["rs2_f"],
                 Mux(control.rs2_immediate, immediate, 0)))),
