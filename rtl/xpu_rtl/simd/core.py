@@ -62,8 +62,8 @@ class Core(wiring.Component):
 
     Timing
     ------
-    Latency: 5 cycles from ``start`` to the first instruction with a memory of 1 cycle. A taken
-    branch costs 3 cycles more than others with such a memory.
+    Latency: 6 cycles from ``start`` to the first instruction if the cache has it. A taken branch
+    costs 4 cycles more than others then.
     Throughput: one instruction per cycle, a load or store in two. The result of a load from LM
     can be used 4 cycles later, a product's 4, that of a floating-point operation 10.
     Backpressure: full.
