@@ -1,1 +1,1 @@
-"""The place of the SIMD cluster."""
+"""The SIMD cluster: RISC-V cores, their caches and launches."""

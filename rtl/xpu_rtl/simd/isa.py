@@ -1,6 +1,6 @@
 """The instructions of a core: encodings, operands, and which unit executes them.
 
-One table, from which the decoder, the generator of test programs and the disassembler are made.
+One table, from which the decoder and the generator of test programs are made.
 Source: The RISC-V Instruction Set Manual, RV32I, M, F, Zicsr, Zifencei, Zfh.
 """
 
