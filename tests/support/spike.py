@@ -51,8 +51,12 @@ def assemble(text, folder, *, base=0x8000_0000, data=None, name="program"):
     return target
 
 
-def commits(elf, *, entry, isa=SCALAR, most=1_000_000):
-    """Run a program on Spike; return the lines of its commit log from ``entry`` on."""
+def commits(elf, *, entry, isa=SCALAR, most=1_000_000_000):
+    """Run a program on Spike; return the lines of its commit log from ``entry`` on.
+
+    Spike ends with the program, or when it has counted ``most`` instructions; it counts 5,000 for
+    each trap.
+    """
     log = Path(elf).with_suffix(".spike")
     subprocess.run([_spike(), f"--isa={isa}", "--priv=m", f"--instructions={most}",
                     "--log-commits", f"--log={log}", elf], check=True, timeout=120)
