@@ -6,13 +6,15 @@ Plain Python, shared by hardware, driver and documentation.
 import enum
 from dataclasses import dataclass
 
-__all__ = ["CARD_LSB", "CLUSTER_LSB", "OFFSET_WIDTH", "PAGE_BYTES", "SPACE_LSB", "Space",
-           "SystemAddress"]
+__all__ = ["CARD_LSB", "CLUSTER_LSB", "CORE_GM_LSB", "CORE_SM_LSB", "OFFSET_WIDTH",
+           "PAGE_BYTES", "SPACE_LSB", "Space", "SystemAddress"]
 
 OFFSET_WIDTH = 44     #: bits 43:0, byte offset within the space (16 TiB)
 SPACE_LSB = 44        #: bits 47:44, the memory
 CLUSTER_LSB = 48      #: bits 55:48, the cluster (SM and semaphores belong to one)
 CARD_LSB = 56         #: bits 63:56, the card
+CORE_SM_LSB = 24      #: a core's addresses: LM at 0, SM at 2**24
+CORE_GM_LSB = 28      #: and GM from 2**28 on
 PAGE_BYTES = 4096     #: unit of windows onto GM; no burst crosses a page
 
 

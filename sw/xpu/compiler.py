@@ -1,7 +1,6 @@
 """Kernels in C or C++, compiled and linked for the SIMD cores."""
 
 import functools
-import hashlib
 import importlib.util
 import json
 import re
@@ -13,6 +12,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from xpu_rtl.address_map import CORE_SM_LSB
+from xpu_rtl.simd.csr_numbers import Csr
+
 from .errors import CompileError
 from .sim import cache
 
@@ -22,7 +24,10 @@ _ISA = "rv32imf_zicsr_zfh"
 _FLAGS = ("--target=riscv32-unknown-elf", f"-march={_ISA}", "-mabi=ilp32f", "-O3", "-g0",
           "-ffreestanding", "-fno-math-errno", "-fno-exceptions", "-fno-threadsafe-statics",
           "-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer", "-Wall", "-Wextra",
-          "-Wno-unknown-attributes", "-Wdouble-promotion")
+          "-Wno-unknown-attributes", "-Wdouble-promotion",
+          *(f"-DXPU_CSR_{csr.name}={csr:#x}" for csr in (
+              Csr.EXIT, Csr.BARRIER, Csr.CORE_COUNT, Csr.ARGUMENT, Csr.MHARTID, Csr.CYCLE,
+              Csr.INSTRET)))
 _LANGUAGES = {"c": ("c", "-std=gnu17"), "c++": ("c++", "-std=gnu++20")}
 
 
@@ -73,14 +78,6 @@ def _run(command, what):
 
 def _folder():
     return Path(str(resources.files("xpu") / "kernels"))
-
-
-def _key(*parts):
-    digest = hashlib.sha256()
-    for part in parts:
-        data = str(part).encode()
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()[:40]
 
 
 def _cached(key, make):
@@ -177,15 +174,15 @@ def compile_kernel(source, name, *, path=None, include=()):
             f"{linkage}void __xpu_entry(const unsigned *xpu_arguments);\n"
             f"{linkage}void __xpu_entry(const unsigned *xpu_arguments) {{\n"
             f"  (void)xpu_arguments;\n  {name}({loads});\n}}\n", encoding="utf-8")
-        # Headers of the user's are part of the text that is hashed.
-        whole = _run((*compiler, "-E", wrapper), f"cannot compile kernel {name!r}")
-        objects = [_cached(_key(whole, *_FLAGS, *clang), lambda target: _run(
+        # Headers of the user's are part of the text that is hashed, names of folders are not.
+        whole = _run((*compiler, "-E", "-P", wrapper), f"cannot compile kernel {name!r}")
+        objects = [_cached(cache.key_of(whole, *_FLAGS, *clang), lambda target: _run(
             (*compiler, "-c", wrapper, "-o", target), f"cannot compile kernel {name!r}"))]
     for file, kind in (("runtime.c", ("-x", "c", "-std=gnu17")),
                        ("print.c", ("-x", "c", "-std=gnu17", "-Wno-double-promotion")),
                        ("start.S", ("-x", "assembler-with-cpp"))):
         objects.append(_cached(
-            _key(*library.values(), file, *_FLAGS, *clang),
+            cache.key_of(*library.values(), file, *_FLAGS, *clang),
             lambda target, file=file, kind=kind: _run(
                 (*common, "-fno-builtin", *kind, "-c", ours / file, "-o", target),
                 f"cannot compile {file}")))
@@ -196,9 +193,10 @@ def link_kernel(objects, base, lm_bytes):
     """Link a kernel for address ``base`` of the cores; return the ELF file."""
     _, linker, _ = _tools()
     script = _folder() / "kernel.ld"
-    key = _key(*(path.name for path in objects), base, lm_bytes,
-               script.read_text(encoding="utf-8"))
+    key = cache.key_of(*(path.name for path in objects), base, lm_bytes,
+               CORE_SM_LSB, script.read_text(encoding="utf-8"))
     return _cached(f"{key}.elf", lambda target: _run(
         (*linker, "-m", "elf32lriscv", "--gc-sections", "-T", script,
-         f"--defsym=__base={base:#x}", f"--defsym=__lm_end={lm_bytes:#x}", *objects, "-o", target),
+         f"--defsym=__base={base:#x}", f"--defsym=__lm_end={lm_bytes:#x}",
+         f"--defsym=__sm_base={1 << CORE_SM_LSB:#x}", *objects, "-o", target),
         "cannot link the kernel (double precision and standard libraries are not there)"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xpu_rtl.address_map import CORE_GM_LSB
 from xpu_rtl.command.formats import Opcode
 
 from .commands import Command
@@ -17,7 +18,7 @@ from .tensor import DTYPES, Tensor
 __all__ = ["WINDOW", "Kernel", "launch"]
 
 #: What a kernel sees of GM begins here; below is the core's own.
-WINDOW = 1 << 28
+WINDOW = 1 << CORE_GM_LSB
 
 _INTEGERS = {"char": "uint8", "signed char": "int8", "unsigned char": "uint8", "short": "int16",
              "unsigned short": "uint16", "int": "int32", "unsigned int": "uint32", "long": "int32",

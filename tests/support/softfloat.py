@@ -1,7 +1,6 @@
 """Berkeley SoftFloat as the reference of the floating-point unit: values and flags, bit by bit."""
 
 import functools
-import hashlib
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,6 +11,7 @@ import softfloatpy as sf
 from xpu.sim import cache
 from xpu.sim.toolchain import find_toolchain
 from xpu_rtl.build.emit import to_systemverilog
+from xpu_rtl.build.verilog import LINT
 from xpu_rtl.float.compare import CompareOp
 from xpu_rtl.float.unit import FloatKind, FloatOp, FloatUnit
 
@@ -154,24 +154,22 @@ def _binary():
     text = to_systemverilog(FloatUnit(), name="top")
     source = Path(__file__).with_name("float_unit.cpp")
     toolchain = find_toolchain()
-    key = hashlib.sha256((text + source.read_text(encoding="utf-8")
-                          + toolchain.verilator_version).encode()).hexdigest()[:40]
+    key = cache.key_of(text, source.read_text(encoding="utf-8"), LINT.read_text(encoding="utf-8"),
+                       toolchain.verilator_version)
 
     def build(folder):
         (folder / "top.sv").write_text(text, encoding="utf-8")
         work = folder / "verilated"
-        _tool([toolchain.verilator, "--cc", "--top-module", "top", "-O3", "--quiet",
-                        "-Wno-fatal", "-Wno-lint", "--Mdir", work, folder / "top.sv"],
-              env=toolchain.environment())
+        _tool([toolchain.verilator, "--cc", "--top-module", "top", "-O3", "--quiet", "-Wall",
+               "--Mdir", work, LINT, folder / "top.sv"], env=toolchain.environment())
         op_bits = FloatOp.as_shape().size
         include = toolchain.include
-        _tool([toolchain.compiler, "-std=gnu++20", "-O2", "-w", "-DVM_COVERAGE=0",
-                        "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0",
-                        "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0", f"-DOP_BITS={op_bits}",
-                        f"-I{work}", f"-I{include}", f"-I{include / 'vltstd'}", source,
-                        *work.glob("*.cpp"), include / "verilated.cpp",
-                        include / "verilated_threads.cpp", "-lpthread", "-o",
-                        folder / cache.LIBRARY])
+        _tool([toolchain.compiler, "-std=gnu++20", "-O2", "-w", "-DVM_COVERAGE=0", "-DVM_SC=0",
+               "-DVM_TIMING=0", "-DVM_TRACE=0", "-DVM_TRACE_FST=0", "-DVM_TRACE_VCD=0",
+               "-DVM_TRACE_SAIF=0", f"-DOP_BITS={op_bits}", f"-I{work}", f"-I{include}",
+               f"-I{include / 'vltstd'}", source, *work.glob("*.cpp"),
+               include / "verilated.cpp", include / "verilated_threads.cpp", "-lpthread", "-o",
+               folder / cache.LIBRARY])
 
     return cache.lookup(key) or cache.store(key, build, {"name": "floating-point unit",
                                                          "traced": False, "bus_bytes": 0})

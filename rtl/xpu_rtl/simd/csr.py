@@ -5,14 +5,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..float.ieee import Flags, Rounding
-from ..params import XpuConfig
 from .csr_numbers import Csr
 
 __all__ = ["CsrFile"]
 
 
 _MISA = 1 << 30 | sum(1 << ord(letter) - ord("a") for letter in "fim")
-_FS, _MPP = 13, 11
+_FS = 13        #: lowest bit of the field of mstatus
 
 
 class CsrFile(wiring.Component):
@@ -21,11 +20,6 @@ class CsrFile(wiring.Component):
     Writes follow RISC-V: fields that are read-only keep their values. There is only machine mode,
     and no interrupts. ``mstatus.FS`` is off after a reset, so that a program has to switch
     floating point on; it becomes dirty with the first result.
-
-    Parameters
-    ----------
-    config : XpuConfig
-        Unused yet.
 
     Members
     -------
@@ -62,7 +56,7 @@ class CsrFile(wiring.Component):
     Reset: all registers.
     """
 
-    def __init__(self, config: XpuConfig):
+    def __init__(self):
         super().__init__({
             "number": In(12), "read": Out(32), "present": Out(1),
             "write": In(1), "value": In(32), "written": Out(32), "start": In(1),

@@ -4,16 +4,15 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..address_map import CORE_GM_LSB, CORE_SM_LSB
 from ..command.windows import LINE_BYTES, RingWindows, sm_allowed
 from ..params import XpuConfig
 from ..prims.sram import Sram1RW
 from ..scratchpad.types import ScratchpadPort
 from .types import GmPort, LateResult, MemoryRequest
 
-__all__ = ["GM_BITS", "SM_BITS", "LoadStore"]
+__all__ = ["LoadStore"]
 
-SM_BITS = 24        #: LM begins at 0, SM at 2**24
-GM_BITS = 28        #: from 2**28 on all is GM
 LINE_SHIFT = LINE_BYTES.bit_length() - 1
 
 
@@ -71,14 +70,14 @@ class LoadStore(wiring.Component):
                                              width=config.simd_width)
         is_local, is_shared, is_gm = Signal(), Signal(), Signal()
         in_local, in_shared = Signal(), Signal()
-        line = request.address[LINE_SHIFT:SM_BITS]
+        line = request.address[LINE_SHIFT:CORE_SM_LSB]
         free, asked, answered = Signal(), Signal(), Signal()
         m.d.comb += [
-            is_gm.eq(self.flat | (request.address[GM_BITS:] != 0)),
-            is_shared.eq(~is_gm & (request.address[SM_BITS:GM_BITS] == 1)),
+            is_gm.eq(self.flat | (request.address[CORE_GM_LSB:] != 0)),
+            is_shared.eq(~is_gm & (request.address[CORE_SM_LSB:CORE_GM_LSB] == 1)),
             is_local.eq(~is_gm & ~is_shared),
-            in_local.eq(request.address[:GM_BITS] < config.lm_bytes),
-            in_shared.eq((request.address[:SM_BITS] < config.sm_bytes) & Mux(
+            in_local.eq(request.address[:CORE_GM_LSB] < config.lm_bytes),
+            in_shared.eq((request.address[:CORE_SM_LSB] < config.sm_bytes) & Mux(
                 request.write, sm_allowed(self.allowed, line, line, write=True),
                 sm_allowed(self.allowed, line, line, write=False))),
         ]

@@ -53,7 +53,7 @@ class Pipeline:
         m.submodules.load_store = self.load_store = LoadStore(config)
         m.submodules.multiply = self.multiply = MultiplyDivide()
         m.submodules.float = self.float = FloatUnit()
-        m.submodules.csr = self.csr = CsrFile(config)
+        m.submodules.csr = self.csr = CsrFile()
         self.x, self.f = _RegisterFile(m, "x", 2), _RegisterFile(m, "f", 3)
         self.valid, self.leaves = Signal(name="x_valid"), Signal(name="x_leaves")
         self.done = Signal(name="x_done")

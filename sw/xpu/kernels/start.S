@@ -7,9 +7,9 @@ _start:
   csrs mstatus, t0
   lui sp, %hi(__lm_end)
   addi sp, sp, %lo(__lm_end)
-  csrr a0, 0xFC1
+  csrr a0, XPU_CSR_ARGUMENT
   call __xpu_entry
   fence
-  csrw 0x7C0, zero
+  csrw XPU_CSR_EXIT, zero
 1:
   j 1b

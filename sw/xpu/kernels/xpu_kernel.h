@@ -33,14 +33,14 @@ extern "C" {
   }))
 
 /* Who runs. The usual number of a thread is core_num() * cluster_id() + core_id(). */
-XPU_INLINE int core_id(void) { return (int)XPU_READ_CSR(0xF14); }
-XPU_INLINE int core_num(void) { return (int)XPU_READ_CSR(0xFC0); }
+XPU_INLINE int core_id(void) { return (int)XPU_READ_CSR(XPU_CSR_MHARTID); }
+XPU_INLINE int core_num(void) { return (int)XPU_READ_CSR(XPU_CSR_CORE_COUNT); }
 XPU_INLINE int cluster_id(void) { return 0; }
 XPU_INLINE int cluster_num(void) { return 1; }
 
 /* Cycles since the launch, and instructions retired. */
-XPU_INLINE uint32_t xpu_cycles(void) { return XPU_READ_CSR(0xC00); }
-XPU_INLINE uint32_t xpu_instructions(void) { return XPU_READ_CSR(0xC02); }
+XPU_INLINE uint32_t xpu_cycles(void) { return XPU_READ_CSR(XPU_CSR_CYCLE); }
+XPU_INLINE uint32_t xpu_instructions(void) { return XPU_READ_CSR(XPU_CSR_INSTRET); }
 
 /* Order what came before against what comes after: loads and stores, and copies. */
 XPU_INLINE void mfence(void) { __asm__ volatile("fence" ::: "memory"); }
@@ -71,7 +71,9 @@ XPU_INLINE void LM2GM_ASYNC(const void *lm, void *gm, uint32_t bytes) { xpu_copy
 int printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Wait until all cores of the launch that have not ended are here. */
-XPU_INLINE void sync_cluster(void) { __asm__ volatile("csrw 0x7C1, zero" ::: "memory"); }
+XPU_INLINE void sync_cluster(void) {
+  __asm__ volatile("csrw %0, zero" ::"i"(XPU_CSR_BARRIER) : "memory");
+}
 XPU_INLINE void sync_all(void) { sync_cluster(); }
 
 /* End the kernel on this core with a trap that the host sees: BREAKPOINT at this place. */

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from .progress import Progress
 
-__all__ = ["clear", "info", "lookup", "quick_lookup", "remember", "root", "store"]
+__all__ = ["clear", "info", "key_of", "lookup", "quick_lookup", "remember", "root", "store"]
 
 LIBRARY = "libxpu.so"
 _UNUSED_DAYS = 60
@@ -29,6 +30,15 @@ def _folder(name):
     path = root() / name
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def key_of(*parts):
+    """Return the key of everything a cached thing depends on."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = str(part).encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return digest.hexdigest()[:40]
 
 
 def lookup(key):

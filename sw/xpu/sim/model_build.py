@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import functools
-import hashlib
 import os
 import re
 import shutil
@@ -148,14 +147,6 @@ def _recipe(toolchain, bus_bytes, cores, traced):
     return harness, verilator, defines, parts
 
 
-def _hash(*parts):
-    digest = hashlib.sha256()
-    for part in parts:
-        data = str(part).encode()
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return digest.hexdigest()[:40]
-
-
 def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_key=None):
     """Return the shared library of a design with the ports of ``xpu_rtl.top``.
 
@@ -181,7 +172,7 @@ def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_
     """
     toolchain = find_toolchain()
     harness, verilator, defines, parts = _recipe(toolchain, bus_bytes, cores, traced)
-    key = _hash(systemverilog, *parts)
+    key = cache.key_of(systemverilog, *parts)
 
     def build(target):
         if traced:
@@ -212,7 +203,7 @@ def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_
 @functools.lru_cache(maxsize=32)
 def _resolve(config, traced, folder):
     toolchain = find_toolchain()
-    quick_key = _hash(rtl.source_digest(config), *_recipe(
+    quick_key = cache.key_of(rtl.source_digest(config), *_recipe(
         toolchain, config.bus_bytes, config.simd_cores, traced)[3])
     found = cache.quick_lookup(quick_key)
     if found:
