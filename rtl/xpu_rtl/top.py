@@ -82,7 +82,7 @@ class Xpu(wiring.Component):
         super().__init__(members | {
             "irq": Out(1), "obs_active": Out(1), "obs_activity": Out(8 * OBSERVED),
             "obs_begin": Out(OBSERVED), "obs_index": Out(32 * OBSERVED), "obs_done": Out(OBSERVED),
-            **({"obs_cores": Out(Observed().size * config.simd_cores)} if config.simd_cores
+            **({"obs_cores": Out(Observed(config).size * config.simd_cores)} if config.simd_cores
                else {}),
         })
 

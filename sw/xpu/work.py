@@ -4,7 +4,7 @@ import time
 
 from xpu_rtl.command.formats import Engine, FaultCause, Opcode
 from xpu_rtl.csr.maps import CLUSTER
-from xpu_rtl.simd.isa import Cause
+from xpu_rtl.simd.instruction import Cause
 
 from .commands import Command
 from .dma_commands import DMA_OPCODES, row_indices

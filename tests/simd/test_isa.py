@@ -6,7 +6,8 @@ import pytest
 
 from xpu_rtl.float.compare import CompareOp
 from xpu_rtl.float.unit import FloatKind
-from xpu_rtl.simd.isa import INSTRUCTIONS, Operand, Unit
+from xpu_rtl.simd.instruction import Operand, Unit
+from xpu_rtl.simd.isa import INSTRUCTIONS
 
 
 def test_no_word_is_two_instructions():

@@ -2,13 +2,14 @@
 
 import random
 
-from xpu_rtl.simd.isa import INSTRUCTIONS, Immediate, Operand, Unit
+from xpu_rtl.simd.instruction import Immediate, Operand, Unit
+from xpu_rtl.simd.isa import INSTRUCTIONS
 
-__all__ = ["encode", "random_program"]
+__all__ = ["SPECIAL", "TAIL", "encode", "random_program"]
 
 #: Registers that programs leave alone: x1 points into the data, x2 counts the rounds.
 _RESERVED = (1, 2)
-_SPECIAL = (0, 1, 2, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x3F80_0000, 0xBF80_0000, 0x7F80_0000,
+SPECIAL = (0, 1, 2, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 0x3F80_0000, 0xBF80_0000, 0x7F80_0000,
             0xFF80_0000, 0x7FC0_0000, 0x7F80_0001, 0x0080_0000, 0x007F_FFFF, 0x7F7F_FFFF,
             0xFFFF_3C00, 0xFFFF_7C00, 0xFFFF_7E00, 0xFFFF_7C01, 0xFFFF_0001, 0xFFFF_03FF,
             0xFFFF_0400, 0xFFFF_FBFF, 0x4F00_0000, 0xCF00_0000, 0x4F80_0000, 0xFFFF_8000,
@@ -28,7 +29,7 @@ _start:
   csrw mtval, zero
   la x1, data + 2048
 """
-_TAIL = """  addi x2, x2, -1
+TAIL = """  addi x2, x2, -1
   beqz x2, finish
   j again
 finish:
@@ -129,7 +130,8 @@ def random_program(seed, length=1000, rounds=2):
     rng = random.Random(seed)
     body = _Body(rng)
     left_out = {"wfi", "mret"}
-    names = [name for name in INSTRUCTIONS if name not in left_out]
+    names = [name for name, one in INSTRUCTIONS.items()
+             if name not in left_out and one.unit not in (Unit.VECTOR, Unit.CONFIGURE)]
     last = 0
     while len(body.words) < length:
         name = rng.choice(names)
@@ -141,13 +143,13 @@ def random_program(seed, length=1000, rounds=2):
         last = body.add(INSTRUCTIONS[name], last)
     body.words += [encode(INSTRUCTIONS["addi"])] * 8     # where the last branches go
     lines = [_HEAD]
-    lines += [f"  li x3, {rng.choice((*_SPECIAL, rng.getrandbits(32))):#x}\n  fmv.w.x f{n}, x3"
+    lines += [f"  li x3, {rng.choice((*SPECIAL, rng.getrandbits(32))):#x}\n  fmv.w.x f{n}, x3"
               for n in range(32)]
-    lines += [f"  li x{n}, {rng.choice((*_SPECIAL, rng.getrandbits(32))):#x}"
+    lines += [f"  li x{n}, {rng.choice((*SPECIAL, rng.getrandbits(32))):#x}"
               for n in range(3, 32)]
     lines += [f"  li x2, {rounds}", "again:"]
     lines += [f"  .word {word:#010x}" for word in body.words]
-    data = [rng.choice((*_SPECIAL, rng.getrandbits(32))) for _ in range(1024)]
-    lines += [_TAIL, *(f"  .word {word:#010x}" for word in data),
+    data = [rng.choice((*SPECIAL, rng.getrandbits(32))) for _ in range(1024)]
+    lines += [TAIL, *(f"  .word {word:#010x}" for word in data),
               ".align 6\n.globl tohost\ntohost: .dword 0\n.globl fromhost\nfromhost: .dword 0\n"]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ import pytest
 
 import xpu
 from xpu_rtl.command.formats import Engine, FaultCause
-from xpu_rtl.simd.isa import Cause
+from xpu_rtl.simd.instruction import Cause
 
 pytestmark = pytest.mark.cosim
 

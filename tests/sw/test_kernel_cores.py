@@ -5,7 +5,7 @@ import pytest
 
 import xpu
 from xpu_rtl.configs import get_config
-from xpu_rtl.simd.isa import Cause
+from xpu_rtl.simd.instruction import Cause
 
 pytestmark = pytest.mark.cosim
 

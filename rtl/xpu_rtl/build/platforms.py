@@ -4,6 +4,8 @@ from importlib import resources
 
 from amaranth import ClockSignal, Instance, Module, Signal
 
+from ..prims.shared import instance_of
+
 __all__ = ["SimulationPlatform", "VerilogPlatform"]
 
 
@@ -12,7 +14,17 @@ class VerilogPlatform:
 
     Amaranth would write one initial line per word (a minute for the scratchpad) and one module per
     memory. ``primitives()`` is the text of the modules; an emitted file starts with it.
+
+    Parts that are there several times are one module each: ``shared`` has them by name, for the
+    emitter.
     """
+
+    def __init__(self):
+        self.shared = {}
+
+    def get_shared(self, component, name, reset):
+        self.shared.setdefault(name, component)
+        return instance_of(component, name, reset)
 
     def get_sram_1rw(self, sram):
         m = Module()

@@ -162,7 +162,16 @@ class FusedMultiplyAdd(wiring.Component):
             "product_exponent": named(m, name("product_exponent"), exponent, Mux(
                 s1.zero, least, s1.a_exponent + s1.b_exponent - Mux(fix, zeros, 0))),
         }
-        s2 = stage(2, **factors, **keep(s1, "c", "c_exponent", "sign", "c_sign", "special", "flags",
+        addend_there = {"c": s1.c, "c_exponent": s1.c_exponent}
+        if self._wide:
+            c_zeros = count_zeros(m, name("c_zeros"), s1.c)
+            addend_there = {
+                "c": named(m, name("c_normal"), p, Mux(s1.c_small, s1.c << c_zeros, s1.c)),
+                "c_exponent": named(m, name("c_normal_exponent"), exponent, Mux(
+                    s1.c_small, Mux(s1.c.any(), s1.c_exponent - c_zeros, self._format.lowest),
+                    s1.c_exponent)),
+            }
+        s2 = stage(2, **factors, **addend_there, **keep(s1, "sign", "c_sign", "special", "flags",
                                         *(("raw",) if self._wide else ())))
 
         # 3: product, and which operand is larger.
@@ -269,6 +278,9 @@ class FusedMultiplyAdd(wiring.Component):
         if self._wide:
             whole = data.View(RawProduct(), Cat(op.a[n], op.b[n], op.c[n]))
             result["raw"] = named(m, name("raw"), 1, raw)
+            # A half that is added to singles: its exponent would not be that of its highest bit.
+            result["c_small"] = named(m, name("c_small"), 1, c_there & op.c_half & ~half
+                                      & (c.subnormal | c.zero))
         for key, (shape, value, other) in values.items():
             if self._wide and other is not None:
                 value = Mux(raw, whole[other] if other else 0, value)

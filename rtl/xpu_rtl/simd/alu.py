@@ -2,7 +2,7 @@
 
 from amaranth import Mux, Signal
 
-from .isa import AluOp
+from .instruction import AluOp
 
 __all__ = ["alu"]
 

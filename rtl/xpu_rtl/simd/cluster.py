@@ -1,6 +1,6 @@
 """The SIMD cluster: cores, their instruction cache, their way to GM, and launches."""
 
-from amaranth import Cat, Const, Module, ResetInserter, Signal, unsigned
+from amaranth import Cat, Const, Module, Signal, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -10,8 +10,10 @@ from ..command.windows import PAGE_BYTES, RingWindows, ring_windows
 from ..common.axi import AxiReadPort, AxiWritePort
 from ..params import XpuConfig
 from ..prims.clock_gate import add_gated
+from ..prims.shared import shared as shared_module
 from ..scratchpad.port_mux import PortMux
 from ..scratchpad.types import ScratchpadPort
+from ..vector.types import TAG_BITS, VectorShape
 from .core import Core
 from .gm_bridge import GmBridge
 from .icache import InstructionCache
@@ -21,19 +23,48 @@ __all__ = ["Observed", "SimdCluster"]
 
 
 class Observed(data.FlexibleLayout):
-    """What a core does in a cycle, for logs: fields of ``Core`` in words of 32 bits."""
+    """What a core does in a cycle, for logs: fields of ``Core`` in words of 32 bits.
+
+    Behind the words of the scalar pipeline are those of the vector unit: ``vector`` (flags),
+    ``access_address``, ``access_data``, and for ``arithmetic`` and ``load`` each a word with tag
+    (4:0) and row (from 8 on), the strobes and the data of the row.
+    """
 
     FLAGS = ("retire", "to_x", "to_f", "late", "load", "store", "csr", "trap", "late_x_valid",
-             "late_f_valid", "late_flags_valid")
+             "late_f_valid", "late_flags_valid", "vector_retired", "configure")
     WORDS = ("flags", "pc", "word", "value", "address", "data", "late_x", "late_f")
+    VECTOR_FLAGS = {"arithmetic_valid": 1, "load_valid": 1, "done": 1, "memory_done": 1,
+                    "access": 1, "stored": 1, "size": 2, "done_tag": 5, "raised": 5,
+                    "saturated": 1, "memory_tag": 5}
 
-    def __init__(self):
-        super().__init__(32 * len(self.WORDS), {
+    def __init__(self, config: XpuConfig):
+        shape = VectorShape(config)
+        strobes = -(-shape.bytes // 32)
+        fields = {
             **{name: data.Field(1, n) for n, name in enumerate(self.FLAGS)},
             **{name: data.Field(unsigned(5), 16 + 5 * n) for n, name in enumerate(
                 ("late_x_rd", "late_f_rd", "late_flags"))},
             **{name: data.Field(unsigned(32), 32 * n) for n, name in enumerate(self.WORDS) if n},
-        })
+        }
+        at = 32 * len(self.WORDS)
+        bit = at
+        for name, width in self.VECTOR_FLAGS.items():
+            fields[f"vector_{name}"] = data.Field(unsigned(width), bit)
+            bit += width
+        for name in ("access_address", "access_data"):
+            at += 32
+            fields[name] = data.Field(unsigned(32), at)
+        for name in ("arithmetic", "load"):
+            at += 32
+            fields[f"{name}_tag"] = data.Field(unsigned(TAG_BITS), at)
+            fields[f"{name}_row"] = data.Field(unsigned(shape.row_bits), at + 8)
+            at += 32
+            fields[f"{name}_strobe"] = data.Field(unsigned(shape.bytes), at)
+            at += 32 * (strobes - 1)
+            at += 32
+            fields[f"{name}_data"] = data.Field(unsigned(shape.width), at)
+            at += shape.width - 32
+        super().__init__(at + 32, fields)
 
 
 class SimdCluster(wiring.Component):
@@ -61,7 +92,7 @@ class SimdCluster(wiring.Component):
         Scratchpad, which the cores reach in turns.
     reset : In(1)
         Reset of the cores, with that of the component: their clocks are gated.
-    observed : Out(ArrayLayout(Observed(), simd_cores))
+    observed : Out(ArrayLayout(Observed(config), simd_cores))
         For logs.
 
     Timing
@@ -80,7 +111,7 @@ class SimdCluster(wiring.Component):
             "fetch": Out(AxiReadPort(config.bus_width)), "read": Out(AxiReadPort(config.bus_width)),
             "write": Out(AxiWritePort(config.bus_width)),
             "sm": Out(ScratchpadPort(config)), "reset": In(1),
-            "observed": Out(data.ArrayLayout(Observed(), config.simd_cores)),
+            "observed": Out(data.ArrayLayout(Observed(config), config.simd_cores)),
         })
 
     def elaborate(self, platform):
@@ -109,7 +140,7 @@ class SimdCluster(wiring.Component):
         for n in range(count):
             core = Core(config)
             running = core.state == CoreState.RUNNING
-            add_gated(m, platform, f"core_{n}", ResetInserter(self.reset)(core),
+            add_gated(m, platform, f"core_{n}", shared_module(core, "xpu_core", platform, reset=self.reset),
                       awake=start | running | ~core.quiet | self.reset)
             connect(m, core.instruction, icache.cores[n])
             connect(m, core.gm, bridge.cores[n])
@@ -217,4 +248,17 @@ class SimdCluster(wiring.Component):
             *(seen[name].eq(retired[name]) for name in (
                 "to_x", "to_f", "late", "load", "store", "csr", "trap", "pc", "word", "value",
                 "address", "data")),
+            seen.vector_retired.eq(retired.vector), seen.configure.eq(retired.configure),
+        ]
+        vector = core.vector
+        m.d.comb += [
+            *(seen[f"vector_{name}"].eq(vector[name]) for name in (
+                "arithmetic_valid", "load_valid", "done", "memory_done", "access", "stored",
+                "size", "memory_tag")),
+            seen.vector_done_tag.eq(vector.completion.tag),
+            seen.vector_raised.eq(vector.completion.flags),
+            seen.vector_saturated.eq(vector.completion.saturated),
+            seen.access_address.eq(vector.address), seen.access_data.eq(vector.data),
+            *(seen[f"{side}_{name}"].eq(vector[side][name]) for side in ("arithmetic", "load")
+              for name in ("tag", "row", "strobe", "data")),
         ]

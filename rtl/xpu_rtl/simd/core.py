@@ -10,6 +10,7 @@ from ..scratchpad.types import ScratchpadPort
 from .decode_stage import decode_stage
 from .execute_stage import execute_stage
 from .pipeline import Pipeline
+from ..vector.unit import VectorObserved
 from .types import CoreState, GmPort, InstructionPort, LateResult, Retired
 from .write_back import write_back
 
@@ -17,7 +18,7 @@ __all__ = ["Core"]
 
 
 class Core(wiring.Component):
-    """An in-order RISC-V core: RV32IMF_Zicsr_Zifencei_Zfh, machine mode only.
+    """An in-order RISC-V core: RV32IMF_Zicsr_Zifencei_Zfh_Zve32f_Zvfh, machine mode only.
 
     Three stages behind instruction fetch: decode, registers, execute. Instructions leave
     in order; results of loads, multiplications and floating-point operations come later, and an
@@ -54,7 +55,9 @@ class Core(wiring.Component):
         A FENCE.I retires: forget cached instructions.
     at_barrier, release : Out(1), In(1)
         An access to BARRIER waits; it may end, or the kernel is stopped.
-    retired, late_x, late_f, late_flags : Out
+    issues : Out(1)
+        The vector unit's arithmetic pipe takes a row.
+    retired, late_x, late_f, late_flags, vector : Out
         For logs: an instruction (valid in ``retire``), late results (valid in ``late_x_valid``,
         ``late_f_valid``) in registers X and F, exceptions with ``late_flags_valid``.
 
@@ -71,7 +74,7 @@ class Core(wiring.Component):
     """
 
     def __init__(self, config: XpuConfig):
-        self._config = config
+        self.config = config
         super().__init__({
             "start": In(1), "entry": In(32), "stop": In(1), "flat": In(1), "hart": In(32),
             "cores": In(32), "argument": In(32),
@@ -83,15 +86,33 @@ class Core(wiring.Component):
             "retire": Out(1), "retired": Out(Retired), "late_x_valid": Out(1),
             "late_x": Out(LateResult), "late_f_valid": Out(1), "late_f": Out(LateResult),
             "late_flags_valid": Out(1), "late_flags": Out(5),
+            "vector": Out(VectorObserved(config)), "issues": Out(1),
         })
 
     def elaborate(self, platform):
         m = Module()
-        pipe = Pipeline(m, self._config)
+        pipe = Pipeline(m, self.config)
         fetch, load_store, csr = pipe.fetch, pipe.load_store, pipe.csr
         connect(m, fetch.port, flipped(self.instruction))
         connect(m, load_store.gm, flipped(self.gm))
-        connect(m, load_store.sm, flipped(self.sm))
+        vector = pipe.vector
+        # Never both: see ``execute_stage``.
+        mine = load_store.sm
+        m.d.comb += [
+            self.sm.req.valid.eq(mine.req.valid | vector.sm.req.valid),
+            self.sm.req.payload.eq(Mux(vector.sm.req.valid, vector.sm.req.payload,
+                                       mine.req.payload)),
+            mine.req.ready.eq(self.sm.req.ready), vector.sm.req.ready.eq(self.sm.req.ready),
+            mine.rsp.valid.eq(self.sm.rsp.valid & ~vector.accessing),
+            vector.sm.rsp.valid.eq(self.sm.rsp.valid & vector.accessing),
+            mine.rsp.payload.eq(self.sm.rsp.payload),
+            vector.sm.rsp.payload.eq(self.sm.rsp.payload),
+            mine.waiting.eq(self.sm.waiting), vector.sm.waiting.eq(self.sm.waiting),
+            vector.loaded.eq(load_store.o.valid & load_store.o.p.vector),
+            vector.value.eq(load_store.o.p.value), self.vector.eq(vector.observed),
+            self.issues.eq(vector.issues),
+        ]
+        connect(m, vector.local, load_store.rows)
         m.d.comb += [
             load_store.allowed.eq(self.allowed), load_store.flat.eq(self.flat),
             csr.hart.eq(self.hart), csr.cores.eq(self.cores), csr.argument.eq(self.argument),

@@ -5,21 +5,28 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..float.ieee import Flags, Rounding
+from ..params import XpuConfig
+from ..vector.types import VectorShape, VectorState
 from .csr_numbers import Csr
 
 __all__ = ["CsrFile"]
 
 
 _MISA = 1 << 30 | sum(1 << ord(letter) - ord("a") for letter in "fim")
-_FS = 13        #: lowest bit of the field of mstatus
+_VS, _FS = 9, 13    #: lowest bits of fields of mstatus
 
 
 class CsrFile(wiring.Component):
     """The registers, read and written by one instruction at a time.
 
     Writes follow RISC-V: fields that are read-only keep their values. There is only machine mode,
-    and no interrupts. ``mstatus.FS`` is off after a reset, so that a program has to switch
-    floating point on; it becomes dirty with the first result.
+    and no interrupts. ``mstatus.FS`` and ``VS`` are off after a reset, so that a program has to
+    switch floating point and vectors on; they become dirty with the first result.
+
+    Parameters
+    ----------
+    config : XpuConfig
+        ``vlen``.
 
     Members
     -------
@@ -45,6 +52,16 @@ class CsrFile(wiring.Component):
         A floating-point register is written.
     float_on, rounding : Out(1), Out(Rounding)
         Floating-point instructions are legal; dynamic rounding mode.
+    vector_on, vector : Out(1), Out(VectorState(config))
+        Vector instructions are legal; what they work with.
+    configure, new : In(1), In(VectorState(config))
+        Take ``vl`` and ``vtype`` of ``new``.
+    vector_done : In(1)
+        A vector instruction retires: ``vstart`` becomes 0.
+    vstart_set, vl_set, place : In(1), In(1), In(range(vlen))
+        ``vstart``, or ``vl``, becomes ``place``.
+    saturated : In(1)
+        A fixed-point result is.
     hart, cores, argument : In
         Identity and launch, as the registers show them.
 
@@ -56,7 +73,9 @@ class CsrFile(wiring.Component):
     Reset: all registers.
     """
 
-    def __init__(self):
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        shape = VectorShape(config)
         super().__init__({
             "number": In(12), "read": Out(32), "present": Out(1),
             "write": In(1), "value": In(32), "written": Out(32), "start": In(1),
@@ -64,20 +83,26 @@ class CsrFile(wiring.Component):
             "status": Out(32), "handler": Out(32), "handled": Out(1), "return_pc": Out(32),
             "retired": In(1), "flags_valid": In(1), "flags": In(Flags), "float_written": In(1),
             "float_on": Out(1), "rounding": Out(Rounding),
+            "vector_on": Out(1), "vector": Out(VectorState(config)), "configure": In(1),
+            "new": In(VectorState(config)), "vector_done": In(1), "vstart_set": In(1),
+            "vl_set": In(1), "place": In(shape.index_bits), "saturated": In(1),
             "hart": In(32), "cores": In(32), "argument": In(32),
         })
 
     def elaborate(self, platform):
         m = Module()
         fflags, frm = Signal(5), Signal(3)
-        fs, mie, mpie = Signal(2), Signal(), Signal()
+        vs, fs, mie, mpie = Signal(2), Signal(2), Signal(), Signal()
+        vector, vxsat = self.vector, Signal()
+        vtype = Mux(vector.vill, 1 << 31, Cat(vector.lmul.as_unsigned(), vector.sew,
+                                              vector.vta, vector.vma))
         mtvec, mscratch, mepc = Signal(32), Signal(32), Signal(32)
         mcause, mtval = Signal(32), Signal(32)
         cycles, instructions = Signal(64), Signal(64)
 
-        def status(fs, mie, mpie):
-            return Cat(Const(0, 3), mie, Const(0, 3), mpie, Const(0, 3), Const(3, 2), fs,
-                       Const(0, 16), fs.all())
+        def status(vs, fs, mie, mpie):
+            return Cat(Const(0, 3), mie, Const(0, 3), mpie, Const(0, 1), vs, Const(3, 2), fs,
+                       Const(0, 16), fs.all() | vs.all())
 
         value = self.value
         new_mtvec = Cat(Const(0, 2), value[2:])
@@ -85,8 +110,13 @@ class CsrFile(wiring.Component):
             Csr.FFLAGS: (fflags, value[:5], [fflags.eq(value)]),
             Csr.FRM: (frm, value[:3], [frm.eq(value)]),
             Csr.FCSR: (Cat(fflags, frm), value[:8], [Cat(fflags, frm).eq(value)]),
-            Csr.MSTATUS: (status(fs, mie, mpie), status(value[_FS:_FS + 2], value[3], value[7]),
-                          [fs.eq(value[_FS:]), mie.eq(value[3]), mpie.eq(value[7])]),
+            Csr.VSTART: (vector.vstart, value[:len(vector.vstart)], [vector.vstart.eq(value)]),
+            Csr.VXSAT: (vxsat, value[0], [vxsat.eq(value)]),
+            Csr.VXRM: (vector.vxrm, value[:2], [vector.vxrm.eq(value)]),
+            Csr.VCSR: (Cat(vxsat, vector.vxrm), value[:3], [Cat(vxsat, vector.vxrm).eq(value)]),
+            Csr.MSTATUS: (status(vs, fs, mie, mpie),
+                          status(value[_VS:_VS + 2], value[_FS:_FS + 2], value[3], value[7]),
+                          [vs.eq(value[_VS:]), fs.eq(value[_FS:]), mie.eq(value[3]), mpie.eq(value[7])]),
             Csr.MTVEC: (mtvec, new_mtvec, [mtvec.eq(new_mtvec)]),
             Csr.MSCRATCH: (mscratch, value, [mscratch.eq(value)]),
             Csr.MEPC: (mepc, new_mtvec, [mepc.eq(new_mtvec)]),
@@ -104,6 +134,7 @@ class CsrFile(wiring.Component):
             Csr.CYCLE: cycles[:32], Csr.CYCLEH: cycles[32:], Csr.TIME: cycles[:32],
             Csr.TIMEH: cycles[32:], Csr.INSTRET: instructions[:32],
             Csr.INSTRETH: instructions[32:], Csr.MVENDORID: 0, Csr.MARCHID: 0, Csr.MIMPID: 0,
+            Csr.VL: vector.vl, Csr.VTYPE: vtype, Csr.VLENB: self._config.vlen // 8,
             Csr.MHARTID: self.hart, Csr.MCONFIGPTR: 0, Csr.CORE_COUNT: self.cores,
             Csr.ARGUMENT: self.argument,
         }
@@ -120,22 +151,40 @@ class CsrFile(wiring.Component):
                         m.d.sync += effect
                         if number in (Csr.FFLAGS, Csr.FRM, Csr.FCSR):
                             m.d.sync += fs.eq(3)
+                        if Csr.VSTART <= number <= Csr.VCSR:
+                            m.d.sync += vs.eq(3)
             for number, now in constants.items():
                 with m.Case(number):
                     m.d.comb += [self.read.eq(now), self.written.eq(now), self.present.eq(1)]
         with m.If((self.number <= Csr.FCSR) & ~self.float_on):
             m.d.comb += self.present.eq(0)
+        with m.If(((self.number[2:] == Csr.VSTART >> 2) | (self.number == Csr.VCSR)
+                   | (self.number[2:] == Csr.VL >> 2)) & ~self.vector_on):
+            m.d.comb += self.present.eq(0)
+        with m.If(self.vector_done | self.configure):
+            m.d.sync += [vector.vstart.eq(0), vs.eq(3)]
+        with m.If(self.configure):
+            m.d.sync += [vector[name].eq(self.new[name]) for name in (
+                "vl", "vill", "vma", "vta", "sew", "lmul")]
+        with m.If(self.vstart_set):
+            m.d.sync += vector.vstart.eq(self.place)
+        with m.If(self.vl_set):
+            m.d.sync += vector.vl.eq(self.place)
+        with m.If(self.saturated):
+            m.d.sync += vxsat.eq(1)
         with m.If(self.trap):
             m.d.sync += [mepc.eq(self.pc), mcause.eq(self.cause), mtval.eq(self.trap_value),
                          mpie.eq(mie), mie.eq(0)]
         with m.If(self.mret):
             m.d.sync += [mie.eq(mpie), mpie.eq(1)]
         with m.If(self.start):
-            m.d.sync += [fflags.eq(0), frm.eq(0), fs.eq(0), mie.eq(0), mpie.eq(0), mtvec.eq(0),
-                         cycles.eq(0), instructions.eq(0)]
+            m.d.sync += [fflags.eq(0), frm.eq(0), fs.eq(0), vs.eq(0), mie.eq(0), mpie.eq(0),
+                         mtvec.eq(0), cycles.eq(0), instructions.eq(0), vxsat.eq(0),
+                         vector.eq(VectorState(self._config).const({"vill": 1}))]
         m.d.comb += [
-            self.status.eq(status(fs, mpie, Const(1))), self.handler.eq(mtvec),
+            self.status.eq(status(vs, fs, mpie, Const(1))), self.handler.eq(mtvec),
             self.handled.eq(mtvec != 0), self.return_pc.eq(mepc),
-            self.float_on.eq(fs != 0), self.rounding.eq(Mux(frm > 4, Rounding.DYNAMIC.value, frm)),
+            self.float_on.eq(fs != 0), self.vector_on.eq(vs != 0),
+            self.rounding.eq(Mux(frm > 4, Rounding.DYNAMIC.value, frm)),
         ]
         return m

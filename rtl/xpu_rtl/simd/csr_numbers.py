@@ -12,6 +12,10 @@ class Csr(enum.IntEnum):
     FFLAGS = 0x001
     FRM = 0x002
     FCSR = 0x003
+    VSTART = 0x008
+    VXSAT = 0x009
+    VXRM = 0x00A
+    VCSR = 0x00F
     MSTATUS = 0x300
     MISA = 0x301
     MIE = 0x304
@@ -34,6 +38,9 @@ class Csr(enum.IntEnum):
     INSTRET = 0xC02
     CYCLEH = 0xC80
     TIMEH = 0xC81
+    VL = 0xC20
+    VTYPE = 0xC21
+    VLENB = 0xC22
     INSTRETH = 0xC82
     MVENDORID = 0xF11
     MARCHID = 0xF12

@@ -5,7 +5,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..float.unit import FloatOp
-from .isa import INSTRUCTIONS, Immediate, Operand
+from ..vector.types import VectorOp
+from .instruction import Immediate, Operand
+from .isa import INSTRUCTIONS
 
 __all__ = ["Control", "Decoder"]
 
@@ -14,7 +16,7 @@ class Control(data.Struct):
     """A decoded instruction.
 
     Fields: ``legal``; ``unit`` (``Unit``), ``alu`` (``AluOp``), ``system`` (``SystemOp``),
-    ``floating`` (``FloatOp``); where operands come from and the result goes: ``rd_x``, ``rd_f``,
+    ``floating`` (``FloatOp``), ``vector`` (``VectorOp``); where operands come from and the result goes: ``rd_x``, ``rd_f``,
     ``rs1_x``, ``rs1_f``, ``rs1_pc``, ``rs2_x``, ``rs2_f``, ``rs2_immediate``, ``rs3_f``;
     ``rounds`` (has a rounding mode); ``immediate`` (``Immediate``).
     """
@@ -34,6 +36,7 @@ class Control(data.Struct):
     rs3_f: 1
     rounds: 1
     floating: FloatOp
+    vector: VectorOp
     immediate: 3
 
 
@@ -46,7 +49,7 @@ def _control(one):
         "rs1_pc": one.rs1 is Operand.PC,
         "rs2_x": one.rs2 is Operand.X, "rs2_f": one.rs2 is Operand.F,
         "rs2_immediate": one.rs2 is Operand.IMM, "rs3_f": one.rs3 is Operand.F,
-        "rounds": one.rounds, "floating": one.floating, "immediate": one.immediate,
+        "rounds": one.rounds, "floating": one.floating, "vector": one.vector, "immediate": one.immediate,
     }).as_value().value
 
 

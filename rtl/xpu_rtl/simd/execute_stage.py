@@ -2,12 +2,14 @@
 
 from amaranth import Cat, Const, Mux, Signal
 
+from ..address_map import CORE_SM_LSB
 from ..float.ieee import HALF, Rounding
 from ..float.unit import FloatKind
 from .alu import alu
 from .csr_numbers import Csr
-from .isa import Cause, SystemOp, Unit
+from .instruction import Cause, SystemOp, Unit
 from .types import CoreState
+from .vector_issue import vector_issue
 
 __all__ = ["execute_stage"]
 
@@ -47,7 +49,7 @@ def execute_stage(m, core, pipe):
                  rounding.eq(mode)]
     floats = Signal()
     m.d.comb += floats.eq(control.rd_f | control.rs1_f | control.rs2_f
-                          | is_unit[Unit.FLOAT])
+                          | is_unit[Unit.FLOAT] | control.vector.float_of.any())
 
     # CSRs: bits to set or clear, none of which is no write.
     source = Signal(32)
@@ -64,13 +66,20 @@ def execute_stage(m, core, pipe):
         with m.Default():
             m.d.comb += csr.value.eq(source)
 
+    # Loads and stores wait for those of the vector unit, as far as they could meet.
+    apart = Signal()
+    in_lm = ~core.flat & ~data_address[CORE_SM_LSB:].any()
+    m.d.comb += apart.eq(Mux(in_lm & is_unit[Unit.LOAD], ~pipe.vector.storing,
+                             ~pipe.vector.accessing))
+    issue = vector_issue(m, core, pipe, is_unit)
     refused, trap, cause, trap_value = _traps(
-        m, core, pipe, is_unit, floats, mode, csr_writes, taken, target, addressed, data_address)
+        m, core, pipe, is_unit, floats, mode, csr_writes, taken, target, addressed, data_address,
+        issue.illegal)
 
     # What leaves when.
     quiet = Signal()        # nothing before this instruction is outstanding
     m.d.comb += quiet.eq(~pipe.x.busy.any() & ~pipe.f.busy.any() & ~unit.busy
-                         & ~load_store.busy)
+                         & ~load_store.busy & ~pipe.vector.busy)
     system = control.system
     barrier = Signal()
     m.d.comb += [barrier.eq(is_unit[Unit.CSR] & (csr.number == Csr.BARRIER)),
@@ -78,7 +87,7 @@ def execute_stage(m, core, pipe):
     finished = Signal()
     with m.Switch(control.unit):
         with m.Case(Unit.LOAD, Unit.STORE):
-            m.d.comb += finished.eq(addressed & load_store.i.ready & ~load_store.fault)
+            m.d.comb += finished.eq(addressed & apart & load_store.i.ready & ~load_store.fault)
         with m.Case(Unit.MULTIPLY):
             m.d.comb += finished.eq(multiply.i.ready)
         with m.Case(Unit.FLOAT):
@@ -87,18 +96,23 @@ def execute_stage(m, core, pipe):
             m.d.comb += finished.eq(quiet & (core.release | ~barrier))
         with m.Case(Unit.SYSTEM):
             m.d.comb += finished.eq(quiet)
+        with m.Case(Unit.VECTOR):
+            m.d.comb += finished.eq(issue.finished)
         with m.Default():
             m.d.comb += finished.eq(1)
     allowed = Signal()      # it may do something
+    scalar_access = Signal()
     m.d.comb += allowed.eq(pipe.valid & ~refused & (core.state == CoreState.RUNNING))
     failed = Signal()       # its access did
-    m.d.comb += failed.eq(allowed & addressed & load_store.i.ready & load_store.fault)
+    m.d.comb += failed.eq((allowed & addressed & apart & load_store.i.ready & load_store.fault)
+                          | issue.failed)
     m.d.comb += [
         pipe.done.eq(allowed & finished & pipe.port_free & ~trap),
-        load_store.i.valid.eq(allowed & addressed),
+        issue.allowed.eq(allowed), scalar_access.eq(allowed & addressed & apart),
         multiply.i.valid.eq(allowed & is_unit[Unit.MULTIPLY]),
         unit.i.valid.eq(allowed & is_unit[Unit.FLOAT]),
-        pipe.late.eq(is_unit[Unit.LOAD] | is_unit[Unit.MULTIPLY] | is_unit[Unit.FLOAT]),
+        pipe.late.eq(is_unit[Unit.LOAD] | is_unit[Unit.MULTIPLY] | is_unit[Unit.FLOAT]
+                     | is_unit[Unit.VECTOR]),
     ]
     trapping = Signal()
     taken_trap, taken_cause = pipe.taken_trap, Signal(5)
@@ -109,12 +123,13 @@ def execute_stage(m, core, pipe):
         m.d.sync += failure.eq(1)
     m.d.comb += [
         trapping.eq(pipe.valid & (trap | failure)), taken_trap.eq(trapping & quiet),
-        taken_cause.eq(Mux(failure, Mux(is_unit[Unit.STORE], Cause.STORE_FAULT,
-                                        Cause.LOAD_FAULT), cause)),
+        taken_cause.eq(Mux(failure, Mux(
+            is_unit[Unit.VECTOR], issue.cause,
+            Mux(is_unit[Unit.STORE], Cause.STORE_FAULT, Cause.LOAD_FAULT)), cause)),
         pipe.leaves.eq(pipe.done | taken_trap | (pipe.valid & core.stop & quiet)),
     ]
     with m.If(failure):     # asked once
-        m.d.comb += [load_store.i.valid.eq(0), pipe.done.eq(0)]
+        m.d.comb += [scalar_access.eq(0), issue.allowed.eq(0), pipe.done.eq(0)]
 
     # Results at once.
     with m.Switch(control.unit):
@@ -122,6 +137,8 @@ def execute_stage(m, core, pipe):
             m.d.comb += pipe.result.eq(core.pc + 4)
         with m.Case(Unit.CSR):
             m.d.comb += pipe.result.eq(csr.read)
+        with m.Case(Unit.CONFIGURE):
+            m.d.comb += pipe.result.eq(csr.new.vl)
         with m.Default():
             m.d.comb += pipe.result.eq(total)
             with m.If(control.floating.half):       # fmv.x.h, fmv.h.x
@@ -134,6 +151,10 @@ def execute_stage(m, core, pipe):
 
     request = unit.i.p
     adds = control.floating.unit_factor & ~control.floating.no_addend
+    # The vector unit's accesses come while the pipeline waits for them.
+    element = pipe.vector.element
+    m.d.comb += [load_store.i.valid.eq(scalar_access | element.valid),
+                 element.ready.eq(load_store.i.ready), pipe.vector.fault.eq(load_store.fault)]
     m.d.comb += [
         load_store.i.p.address.eq(data_address), load_store.i.p.write.eq(is_unit[Unit.STORE]),
         load_store.i.p.size.eq(word[12:14]), load_store.i.p.extend.eq(~word[14]),
@@ -147,10 +168,13 @@ def execute_stage(m, core, pipe):
         request.b.eq(unboxed(b)), request.c.eq(unboxed(Mux(adds, b, pipe.c))),
         csr.write.eq(pipe.done & is_unit[Unit.CSR] & csr_writes),
         csr.trap.eq(taken_trap), csr.cause.eq(taken_cause), csr.pc.eq(core.pc),
-        csr.trap_value.eq(Mux(failure, data_address, trap_value)),
+        csr.trap_value.eq(Mux(failure, Mux(is_unit[Unit.VECTOR], issue.address, data_address),
+                              trap_value)),
         csr.mret.eq(pipe.done & is_unit[Unit.SYSTEM] & (system == SystemOp.MRET)),
         core.flush.eq(pipe.done & is_unit[Unit.SYSTEM] & (system == SystemOp.FENCE_I)),
     ]
+    with m.If(element.valid):
+        m.d.comb += load_store.i.payload.eq(element.payload)
     with m.If(taken_trap):
         m.d.comb += [pipe.redirect.eq(1), pipe.target.eq(csr.handler)]
     with m.Elif(pipe.exits):       # nothing follows
@@ -171,15 +195,20 @@ def execute_stage(m, core, pipe):
         core.retired.to_f.eq(control.rd_f), core.retired.late.eq(pipe.late),
         core.retired.value.eq(Mux(taken_trap, taken_cause, pipe.result)),
         core.retired.load.eq(is_unit[Unit.LOAD]), core.retired.store.eq(is_unit[Unit.STORE]),
-        core.retired.address.eq(data_address), core.retired.csr.eq(csr.write),
+        core.retired.address.eq(Mux(is_unit[Unit.VECTOR], issue.log_place, data_address)),
+        core.retired.csr.eq(csr.write),
         core.retired.data.eq(Mux(taken_trap, csr.trap_value,
-                                 Mux(csr.write, csr.written, Mux(csr.mret, csr.status, b)))),
+                                 Mux(csr.write, csr.written, Mux(csr.mret, csr.status, Mux(
+                                     is_unit[Unit.VECTOR] | is_unit[Unit.CONFIGURE],
+                                     issue.log, b))))),
+        core.retired.vector.eq(is_unit[Unit.VECTOR]),
+        core.retired.configure.eq(is_unit[Unit.CONFIGURE]),
         core.retired.trap.eq(taken_trap),
     ]
 
 
 def _traps(m, core, pipe, is_unit, floats, mode, csr_writes, taken, target, addressed,
-           address):
+           address, vector_illegal):
     """Whether the instruction traps by itself, cause and ``mtval``; before them, whether it
     does for a reason that is known early, without the comparison of a branch."""
     control, word, csr = pipe.control, pipe.word, pipe.csr
@@ -189,7 +218,7 @@ def _traps(m, core, pipe, is_unit, floats, mode, csr_writes, taken, target, addr
     m.d.comb += misaligned.eq(((size == 1) & address[0]) | ((size == 2) & address[:2].any()))
     illegal = Signal()
     m.d.comb += illegal.eq(
-        ~control.legal | (floats & ~csr.float_on) | (control.rounds & (mode > 4))
+        ~control.legal | vector_illegal | (floats & ~csr.float_on) | (control.rounds & (mode > 4))
         | (is_unit[Unit.CSR] & (~csr.present | (csr_writes & (csr.number[10:] == 3)))))
     is_system = is_unit[Unit.SYSTEM]
     # Later assignments win.

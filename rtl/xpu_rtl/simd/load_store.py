@@ -9,7 +9,7 @@ from ..command.windows import LINE_BYTES, RingWindows, sm_allowed
 from ..params import XpuConfig
 from ..prims.sram import Sram1RW
 from ..scratchpad.types import ScratchpadPort
-from .types import GmPort, LateResult, MemoryRequest
+from .types import GmPort, LateResult, LocalPort, MemoryRequest
 
 __all__ = ["LoadStore"]
 
@@ -42,6 +42,8 @@ class LoadStore(wiring.Component):
         Results of loads.
     gm, sm : Out(GmPort(config)), Out(ScratchpadPort(config))
         Global memory, scratchpad.
+    rows : In(LocalPort(config))
+        Accesses of the vector unit to LM, in cycles in which there is no other.
     busy : Out(1)
         A result or an answer is awaited.
 
@@ -60,7 +62,7 @@ class LoadStore(wiring.Component):
             "flat": In(1), "allowed": In(RingWindows()),
             "i": In(stream.Signature(MemoryRequest)), "fault": Out(1),
             "o": Out(stream.Signature(LateResult)), "gm": Out(GmPort(config)),
-            "sm": Out(ScratchpadPort(config)), "busy": Out(1),
+            "sm": Out(ScratchpadPort(config)), "rows": In(LocalPort(config)), "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -99,12 +101,16 @@ class LoadStore(wiring.Component):
             return (strobe << (offset * 4))[:bits // 8] if len(offset) else strobe
 
         local_shift = (config.simd_width // 8).bit_length() - 1
+        ours = Signal()
+        rows = self.rows.req
         m.d.comb += [
-            local.en.eq(self.i.valid & is_local & in_local & free),
-            local.write.eq(request.write),
-            local.addr.eq(request.address[local_shift:]),
-            local.w_data.eq(spread.replicate(config.simd_width // 32)),
-            local.w_strobe.eq(placed(config.simd_width)),
+            ours.eq(self.i.valid & is_local & in_local & free),
+            rows.ready.eq(~ours & free), self.rows.data.eq(local.r_data),
+            local.en.eq(ours | (rows.valid & rows.ready)),
+            local.write.eq(Mux(ours, request.write, rows.p.write)),
+            local.addr.eq(Mux(ours, request.address[local_shift:], rows.p.address)),
+            local.w_data.eq(Mux(ours, spread.replicate(config.simd_width // 32), rows.p.data)),
+            local.w_strobe.eq(Mux(ours, placed(config.simd_width), rows.p.strobe)),
         ]
         bus_shift = config.bus_bytes.bit_length() - 1
         m.d.comb += [
@@ -150,6 +156,7 @@ class LoadStore(wiring.Component):
                     remote.eq(~is_local), offset.eq(request.address[:local_shift]),
                     size.eq(request.size), extend.eq(request.extend),
                     self.o.p.rd.eq(request.rd), self.o.p.floating.eq(request.floating),
+                    self.o.p.vector.eq(request.vector),
                     held.eq(word_read.word_select(request.address[2:bus_shift], 32)
                             if bus_shift > 2 else word_read),
                 ]

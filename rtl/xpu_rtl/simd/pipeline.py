@@ -5,6 +5,8 @@ from amaranth.lib.memory import Memory
 
 from ..float.unit import FloatUnit
 from ..params import XpuConfig
+from ..vector.check import VectorCheck
+from ..vector.unit import VectorUnit
 from .csr import CsrFile
 from .decode import Control, Decoder
 from .fetch import Fetch
@@ -30,7 +32,7 @@ class Pipeline:
 
     Attributes
     ----------
-    fetch, decoder, load_store, multiply, float, csr : wiring.Component
+    fetch, decoder, load_store, multiply, float, csr, vector, vector_check : wiring.Component
         Parts.
     x, f : _RegisterFile
         Registers.
@@ -53,7 +55,9 @@ class Pipeline:
         m.submodules.load_store = self.load_store = LoadStore(config)
         m.submodules.multiply = self.multiply = MultiplyDivide()
         m.submodules.float = self.float = FloatUnit()
-        m.submodules.csr = self.csr = CsrFile()
+        m.submodules.csr = self.csr = CsrFile(config)
+        m.submodules.vector = self.vector = VectorUnit(config)
+        m.submodules.vector_check = self.vector_check = VectorCheck()
         self.x, self.f = _RegisterFile(m, "x", 2), _RegisterFile(m, "f", 3)
         self.valid, self.leaves = Signal(name="x_valid"), Signal(name="x_leaves")
         self.done = Signal(name="x_done")

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from ..params import XpuConfig
 
 __all__ = ["CoreState", "FetchedInstruction", "GmPort", "GmRequest", "InstructionPort",
-           "LateResult", "MemoryRequest", "Retired"]
+           "LateResult", "LocalPort", "LocalRequest", "MemoryRequest", "Retired"]
 
 
 class CoreState(enum.Enum, shape=2):
@@ -28,9 +28,9 @@ class FetchedInstruction(data.Struct):
 
 
 class MemoryRequest(data.Struct):
-    """A load or store of the scalar pipeline, aligned. Fields: ``address``, ``write``, ``size``
+    """A load or store of one number, aligned. Fields: ``address``, ``write``, ``size``
     (log2 of the bytes), ``extend`` (a load's sign), ``data``; of a load: ``rd``, ``floating`` (a
-    floating-point register, a half boxed by ones)."""
+    floating-point register, a half boxed by ones), ``vector`` (for the vector unit)."""
 
     address: 32
     write: 1
@@ -39,15 +39,50 @@ class MemoryRequest(data.Struct):
     data: 32
     rd: 5
     floating: 1
+    vector: 1
 
 
 class LateResult(data.Struct):
     """A result that comes after its instruction has left the pipeline. Fields: ``rd``,
-    ``floating``, ``value``."""
+    ``floating``, ``value``, ``vector`` (for the vector unit)."""
 
     rd: 5
     floating: 1
     value: 32
+    vector: 1
+
+
+class LocalRequest(data.StructLayout):
+    """An access to a row of LM. Fields: ``address`` (row), ``write``, ``data``, ``strobe``."""
+
+    def __init__(self, config: XpuConfig):
+        super().__init__({
+            "address": unsigned((config.lm_bytes * 8 // config.simd_width).bit_length() - 1),
+            "write": unsigned(1), "data": unsigned(config.simd_width),
+            "strobe": unsigned(config.simd_width // 8)})
+
+
+class LocalPort(wiring.Signature):
+    """The vector unit's way to LM.
+
+    Members
+    -------
+    req : Out(stream.Signature(LocalRequest(config)))
+        Accesses.
+    data : In(simd_width)
+        In the cycle after one that reads: the row.
+    """
+
+    def __init__(self, config: XpuConfig):
+        self._config = config
+        super().__init__({"req": Out(stream.Signature(LocalRequest(config))),
+                          "data": In(config.simd_width)})
+
+    def __eq__(self, other):
+        return type(other) is type(self) and other._config == self._config
+
+    def __repr__(self):
+        return f"LocalPort({self._config.name!r})"
 
 
 class Retired(data.Struct):
@@ -55,7 +90,8 @@ class Retired(data.Struct):
 
     Fields: ``pc``, ``word``; ``to_x``, ``to_f`` (writes that register), ``late`` (its value follows
     as a late result), ``value``; ``load``, ``store``, ``address``; ``csr`` (writes one);
-    ``data`` (stored, or the new value of the CSR); ``trap``: it does not retire but traps,
+    ``data`` (stored, or the new value of the CSR); ``vector`` (``data``: tag, and ``vl`` from bit 8
+    on; ``address``: tag, and ``vstart`` of a trap), ``configure`` (``value`` is ``vl``, ``data`` is ``vtype``); ``trap``: it does not retire but traps,
     ``value`` is the cause and ``data`` is ``mtval``.
     """
 
@@ -71,6 +107,8 @@ class Retired(data.Struct):
     csr: 1
     data: 32
     trap: 1
+    vector: 1
+    configure: 1
 
 
 class InstructionPort(wiring.Signature):

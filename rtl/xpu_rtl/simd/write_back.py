@@ -9,27 +9,39 @@ def write_back(m, core, pipe):
     """Late results have the write ports first; whatever waits keeps its result."""
     load_store, multiply, unit = pipe.load_store.o, pipe.multiply.o, pipe.float
     other, fma = unit.other, unit.fma_result
-    x, f, word = pipe.x, pipe.f, pipe.word
+    x, f, word, vector = pipe.x, pipe.f, pipe.word, pipe.vector.scalar
+    vector_x, vector_f = Signal(), Signal()
+    completion = pipe.vector.completion
     load_x, load_f = Signal(), Signal()
     other_x, other_f = Signal(), Signal()
     m.d.comb += [
-        load_x.eq(load_store.valid & ~load_store.p.floating),
+        load_x.eq(load_store.valid & ~load_store.p.floating & ~load_store.p.vector),
         load_f.eq(load_store.valid & load_store.p.floating),
         other_x.eq(other.valid & other.p.integer), other_f.eq(other.valid & ~other.p.integer),
         load_store.ready.eq(~load_store.p.floating | ~unit.fma_valid),
         multiply.ready.eq(~load_x),
+        vector_x.eq(vector.valid & ~vector.p.floating),
+        vector_f.eq(vector.valid & vector.p.floating),
+        vector.ready.eq(Mux(vector.p.floating, ~unit.fma_valid & ~load_f & ~other_f,
+                            ~load_x & ~multiply.valid & ~other_x)),
         other.ready.eq(~unit.fma_valid & ~load_store.valid
                        & ~(other.p.integer & multiply.valid)),
-        core.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready)),
-        core.late_f_valid.eq(unit.fma_valid | load_f | other_f),
+        core.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready) | (vector_x & vector.ready)),
+        core.late_f_valid.eq(unit.fma_valid | load_f | (other_f & other.ready) | (vector_f & vector.ready)),
         core.late_x.eq(Mux(load_x, load_store.payload, Mux(
-            multiply.valid, multiply.payload, Cat(other.p.tag, Const(0, 1), other.p.value)))),
+            multiply.valid, multiply.payload, Mux(
+                other_x & other.ready, Cat(other.p.tag, Const(0, 1), other.p.value),
+                vector.payload)))),
         core.late_f.eq(Mux(unit.fma_valid, Cat(fma.tag, Const(1, 1), fma.value), Mux(
-            load_f, load_store.payload, Cat(other.p.tag, Const(1, 1), other.p.value)))),
+            load_f, load_store.payload, Mux(
+                other_f, Cat(other.p.tag, Const(1, 1), other.p.value), vector.payload)))),
         core.late_flags_valid.eq(unit.fma_valid | (other.valid & other.ready)),
         core.late_flags.eq(Mux(unit.fma_valid, fma.flags, other.p.flags)),
-        pipe.csr.flags_valid.eq(core.late_flags_valid),
-        pipe.csr.flags.eq(core.late_flags), pipe.csr.float_written.eq(f.write.en),
+        pipe.csr.flags_valid.eq(core.late_flags_valid | pipe.vector.done),
+        pipe.csr.flags.eq(Mux(core.late_flags_valid, core.late_flags, 0)
+                          | Mux(pipe.vector.done, completion.flags.as_value(), 0)),
+        pipe.csr.saturated.eq(pipe.vector.done & completion.saturated),
+        pipe.csr.float_written.eq(f.write.en),
     ]
     rd = word[7:12]
     at_once = Signal()

@@ -138,7 +138,8 @@ def _recipe(toolchain, bus_bytes, cores, traced):
     """Everything besides the SystemVerilog that a model depends on."""
     here = resources.files("xpu.sim")
     harness = {name: (here / name).read_text(encoding="utf-8") for name in HARNESS}
-    defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}", f"-DXPU_CORES={cores}",
+    defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}", *(f"-D{name}={value}" for name, value in zip(
+        ("XPU_CORES", "XPU_VLEN", "XPU_SIMD_WIDTH"), cores, strict=True)),
                *(f"-D{name}={int(traced)}" for name in ("VM_TRACE", "VM_TRACE_FST")))
     verilator = (*VERILATOR_FLAGS, *(TRACE_FLAGS if traced else ()))
     parts = (*harness.values(), rtl.LINT.read_text(encoding="utf-8"), *verilator, *CXX_FLAGS,
@@ -147,7 +148,11 @@ def _recipe(toolchain, bus_bytes, cores, traced):
     return harness, verilator, defines, parts
 
 
-def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_key=None):
+def _cores(config):
+    return config.simd_cores, config.vlen, config.simd_width
+
+
+def build_model(systemverilog, *, name, bus_bytes, cores=(0, 0, 0), traced=False, quick_key=None):
     """Return the shared library of a design with the ports of ``xpu_rtl.top``.
 
     Parameters
@@ -158,8 +163,8 @@ def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_
         For messages and ``cache.info``.
     bus_bytes : int
         Bytes of a beat of ``m_axi``.
-    cores : int
-        SIMD cores, which ``obs_cores`` shows.
+    cores : tuple of int
+        Number of SIMD cores, which ``obs_cores`` shows, their VLEN and their width in bits.
     traced : bool
         Able to write waves. Slower, and needs compression headers to build.
     quick_key : str
@@ -204,14 +209,14 @@ def build_model(systemverilog, *, name, bus_bytes, cores=0, traced=False, quick_
 def _resolve(config, traced, folder):
     toolchain = find_toolchain()
     quick_key = cache.key_of(rtl.source_digest(config), *_recipe(
-        toolchain, config.bus_bytes, config.simd_cores, traced)[3])
+        toolchain, config.bus_bytes, _cores(config), traced)[3])
     found = cache.quick_lookup(quick_key)
     if found:
         return found
     with Progress(f"writing the SystemVerilog of {config.name}"):
         text = rtl.emit(config, gated=True)
     return build_model(text, name=config.name, bus_bytes=config.bus_bytes,
-                       cores=config.simd_cores, traced=traced,
+                       cores=_cores(config), traced=traced,
                        quick_key=quick_key)
 
 
