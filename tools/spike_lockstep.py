@@ -10,6 +10,7 @@ from pathlib import Path
 
 from simd.test_lockstep import compare
 from support.random_programs import random_program
+from support.random_vectors import random_vectors
 
 
 def main(argv=None):
@@ -26,7 +27,8 @@ def main(argv=None):
         with tempfile.TemporaryDirectory() as folder:
             stall = (0, 0, 0.2)[seed % 3]
             try:
-                instructions += compare(random_program(seed, args.length), Path(folder),
+                make = (random_program, random_vectors)[seed % 2]
+                instructions += compare(make(seed, args.length), Path(folder),
                                         memory_stall=stall)
             except AssertionError as error:
                 failed += 1

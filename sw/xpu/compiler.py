@@ -20,8 +20,10 @@ from .sim import cache
 
 __all__ = ["Parameter", "compile_kernel", "link_kernel"]
 
-_ISA = "rv32imf_zicsr_zfh"
-_FLAGS = ("--target=riscv32-unknown-elf", f"-march={_ISA}", "-mabi=ilp32f", "-O3", "-g0",
+#: Vectors are compiled for the length of the device, so that C types of fixed size can be made of
+#: them.
+_ISA = "rv32imf_zicsr_zfh_zve32f_zvfh_zvl{vlen}b"
+_FLAGS = ("--target=riscv32-unknown-elf", "-mabi=ilp32f", "-O3", "-g0",
           "-ffreestanding", "-fno-math-errno", "-fno-exceptions", "-fno-threadsafe-statics",
           "-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer", "-Wall", "-Wextra",
           "-Wno-unknown-attributes", "-Wdouble-promotion",
@@ -125,7 +127,7 @@ def _spelt(kind):
     return " ".join((*(("const",) if plain != target else ()), *plain, "*"))
 
 
-def compile_kernel(source, name, *, path=None, include=()):
+def compile_kernel(source, name, *, path=None, include=(), vlen=128):
     """Compile a kernel.
 
     Parameters
@@ -139,6 +141,8 @@ def compile_kernel(source, name, *, path=None, include=()):
         (``.c``; else C++).
     include : sequence of paths
         Folders of headers.
+    vlen : int
+        Bits of a vector register.
 
     Returns
     -------
@@ -155,9 +159,10 @@ def compile_kernel(source, name, *, path=None, include=()):
     language, standard = _LANGUAGES["c" if label.suffix == ".c" else "c++"]
     search = [f"-I{folder}" for folder in (ours, *include, *((label.parent,) if path else ()))]
     system = ("-nostdlibinc", "-isystem", headers) if headers else ()
-    common = (*clang, *_FLAGS, *system, *search)
+    flags = (*_FLAGS, f"-march={_ISA.format(vlen=vlen)}", "-mrvv-vector-bits=zvl")
+    common = (*clang, *flags, *system, *search)
     library = {file: (ours / file).read_text(encoding="utf-8")
-               for file in ("xpu_kernel.h", "runtime.c", "print.c", "start.S")}
+               for file in ("xpu_kernel.h", "xpu_vector.h", "runtime.c", "print.c", "start.S")}
     with tempfile.TemporaryDirectory() as scratch:
         text = Path(scratch, label.name)
         # Line numbers and names in messages are those of the user's file.
@@ -176,13 +181,13 @@ def compile_kernel(source, name, *, path=None, include=()):
             f"  (void)xpu_arguments;\n  {name}({loads});\n}}\n", encoding="utf-8")
         # Headers of the user's are part of the text that is hashed, names of folders are not.
         whole = _run((*compiler, "-E", "-P", wrapper), f"cannot compile kernel {name!r}")
-        objects = [_cached(cache.key_of(whole, *_FLAGS, *clang), lambda target: _run(
+        objects = [_cached(cache.key_of(whole, *flags, *clang), lambda target: _run(
             (*compiler, "-c", wrapper, "-o", target), f"cannot compile kernel {name!r}"))]
     for file, kind in (("runtime.c", ("-x", "c", "-std=gnu17")),
                        ("print.c", ("-x", "c", "-std=gnu17", "-Wno-double-promotion")),
                        ("start.S", ("-x", "assembler-with-cpp"))):
         objects.append(_cached(
-            cache.key_of(*library.values(), file, *_FLAGS, *clang),
+            cache.key_of(*library.values(), file, *flags, *clang),
             lambda target, file=file, kind=kind: _run(
                 (*common, "-fno-builtin", *kind, "-c", ours / file, "-o", target),
                 f"cannot compile {file}")))

@@ -27,6 +27,7 @@ _INTEGERS = {"char": "uint8", "signed char": "int8", "unsigned char": "uint8", "
 _INTEGERS |= {f"{name}_t": name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32",
                                               "int64", "uint64")} | {"size_t": "uint32"}
 _TYPES = _INTEGERS | {"float": "float32", "_Float16": "float16", "__bf16": "bfloat16"}
+_VLEN = 512             #: for which kernels are compiled first: that of slice
 _ARGUMENTS = 16         #: most of a kernel
 _PRINT_BYTES = 8192     #: what a core can print in a launch, and a word
 
@@ -42,8 +43,11 @@ class Kernel:
         Names and types.
     """
 
-    def __init__(self, name, objects, parameters):
-        self.name, self.parameters, self._objects = name, parameters, objects
+    def __init__(self, name, build):
+        self.name, self._build = name, build
+        self._objects = {}      # by length of the vectors
+        self._objects[_VLEN], self.parameters = build(_VLEN)
+        parameters = self.parameters
         for one in parameters:
             if not one.pointer and _TYPES.get(one.type, "int64") in ("int64", "uint64",
                                                                      "bfloat16"):
@@ -58,8 +62,8 @@ class Kernel:
     def from_source(cls, source, name, *, path=None, include=()):
         """Compile the ``__global__`` function ``name`` of a text in C (or C++, if ``path`` ends
         in something else than ``.c``). Raises ``CompileError`` with file and line."""
-        objects, parameters = compile_kernel(source, name, path=path, include=include)
-        return cls(name, objects, parameters)
+        return cls(name, lambda vlen: compile_kernel(source, name, path=path, include=include,
+                                                     vlen=vlen))
 
     @classmethod
     def from_file(cls, path, name, *, include=()):
@@ -71,9 +75,11 @@ class Kernel:
         types = ", ".join(f"{one.type} {one.name}" for one in self.parameters)
         return f"Kernel({self.name}({types}))"
 
-    def link(self, address, lm_bytes):
-        """Return the ``Elf`` for an address in GM."""
-        return Elf(link_kernel(self._objects, address + WINDOW, lm_bytes))
+    def link(self, address, config):
+        """Return the ``Elf`` for an address in GM and a configuration."""
+        if config.vlen not in self._objects:
+            self._objects[config.vlen] = self._build(config.vlen)[0]
+        return Elf(link_kernel(self._objects[config.vlen], address + WINDOW, config.lm_bytes))
 
 
 class LoadedKernel:
@@ -81,10 +87,10 @@ class LoadedKernel:
 
     def __init__(self, device, kernel):
         lm_bytes = device.config.lm_bytes
-        length = kernel.link(0, lm_bytes).end - WINDOW
+        length = kernel.link(0, device.config).end - WINDOW
         self.memory = device.empty((length + 64,), np.uint8)
         address = (self.memory.address + 63) & -64
-        self.elf = kernel.link(address, lm_bytes)
+        self.elf = kernel.link(address, device.config)
         used = self.elf.symbols["__lm_used"]
         if used > lm_bytes // 2:
             raise ArgumentError(f"kernel {kernel.name!r} has {used} bytes of __local__ data; half "

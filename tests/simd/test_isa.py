@@ -8,6 +8,7 @@ from xpu_rtl.float.compare import CompareOp
 from xpu_rtl.float.unit import FloatKind
 from xpu_rtl.simd.instruction import Operand, Unit
 from xpu_rtl.simd.isa import INSTRUCTIONS
+from xpu_rtl.vector.types import VectorOp
 
 
 def test_no_word_is_two_instructions():
@@ -22,6 +23,7 @@ def test_pattern(name):
     assert len(one.pattern) == 32
     assert one.pattern.endswith("11")
     assert (one.unit is Unit.FLOAT) <= bool(one.floating)
+    assert (one.unit is Unit.VECTOR) == bool(one.vector)
     assert one.rounds <= (one.unit is Unit.FLOAT)
     # A register that is named has its bits in the word.
     for operand, first in ((one.rd, 7), (one.rs1, 15), (one.rs2, 20), (one.rs3, 27)):
@@ -39,3 +41,12 @@ def test_numbers_of_the_floating_point_unit():
         name = {"CLASS": "fclass"}.get(op.name, f"f{op.name.lower()}")
         for suffix in "sh":
             assert INSTRUCTIONS[f"{name}.{suffix}"].floating["compare"] == op.value
+        vector = {"LE": "vmfle.vv", "LT": "vmflt.vv", "EQ": "vmfeq.vv", "CLASS": "vfclass.v"}.get(
+            op.name, f"vf{op.name.lower()}.vv")
+        assert INSTRUCTIONS[vector].vector["op"] == op.value
+
+
+def test_fields_of_vector_instructions():
+    """What an instruction of the table says of its operands exists in the hardware's format."""
+    for one in INSTRUCTIONS.values():
+        assert set(one.vector) <= set(VectorOp.__annotations__), one.name

@@ -39,8 +39,8 @@ def encode_vector(one, *, vd=0, vs1=0, vs2=0, vm=1, nf=0):
 class _Program:
     """A sequence of random vector instructions, with the state in which they run."""
 
-    def __init__(self, rng):
-        self.rng, self.lines = rng, []
+    def __init__(self, rng, vlen):
+        self.rng, self.vlen, self.lines = rng, vlen, []
         self.sew, self.lmul = 0, 0      # log2
 
     def configure(self):
@@ -61,7 +61,8 @@ class _Program:
             self.word("vsetvl", rd=rd, rs1=rng.choice((0, 5, 6, 7)), high=4)
         else:
             if form < 5:        # a length of about the largest
-                most = (16 >> sew << lmul) if lmul >= 0 else (16 >> sew >> -lmul)
+                most = self.vlen // 8 >> sew
+                most = most << lmul if lmul >= 0 else most >> -lmul
                 self.lines.append(f"  li x5, {rng.randrange(most + 3)}")
             self.word("vsetvli", rd=rd, rs1=rng.choice((0, 5, 5, 5)), high=vtype)
 
@@ -122,7 +123,8 @@ class _Program:
             if one.vector.get("whole"):
                 fields["vd"] &= -((one.match >> 29) + 1)
         if mop == 2:
-            stride = rng.randrange(-6, 7) * size + (rng.random() < 0.05)
+            most = max(1, 6 * 128 // self.vlen)
+            stride = rng.randrange(-most, most + 1) * size + (rng.random() < 0.05)
             self.lines.append(f"  li x4, {stride}")
         elif mop & 1:       # indices that stay within the data
             number = rng.randrange(32) & -(1 << max(0, min(3, self.lmul + width - self.sew)))
@@ -153,7 +155,7 @@ class _Program:
         self.lines.append(f"  .word {encode_vector(one, **fields):#010x} # {one.name}")
 
 
-def random_vectors(seed, length=600, names=VECTOR_NAMES):
+def random_vectors(seed, length=600, names=VECTOR_NAMES, vlen=128):
     """Return assembly text of a program that ends by writing 1 to ``tohost``.
 
     It goes through ``length`` random vector instructions of ``names``, each of equal weight, in
@@ -161,7 +163,7 @@ def random_vectors(seed, length=600, names=VECTOR_NAMES):
     KiB of data; illegal and misaligned ones are skipped by a trap handler.
     """
     rng = random.Random(seed)
-    program = _Program(rng)
+    program = _Program(rng, vlen)
     for n in range(length):
         if n % 60 == 0:         # all registers anew
             for register in range(0, 32, 8):

@@ -10,9 +10,16 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["SCALAR", "assemble", "commits", "difference", "our_commits"]
+__all__ = ["SCALAR", "assemble", "commits", "difference", "isa_of", "our_commits"]
 
 SCALAR = "rv32imf_zicsr_zifencei_zfh"       #: ISA of a core without vectors
+
+
+
+def isa_of(vlen):
+    """ISA of a core with vectors of ``vlen`` bits."""
+    return f"{SCALAR}_zve32f_zvfh_zvl{vlen}b"
+
 
 _LINKER = """OUTPUT_ARCH(riscv) ENTRY(_start)
 SECTIONS { . = BASE; .text : { *(.text*) } . = DATA; .data : { *(.data*) } }

@@ -23,7 +23,8 @@ class VerilogPlatform:
         self.shared = {}
 
     def get_shared(self, component, name, reset):
-        self.shared.setdefault(name, component)
+        if self.shared.setdefault(name, component) is not component:
+            component._MustUse__used = True     # its interface is; Amaranth warns otherwise
         return instance_of(component, name, reset)
 
     def get_sram_1rw(self, sram):

@@ -33,9 +33,9 @@ class Observed(data.FlexibleLayout):
     FLAGS = ("retire", "to_x", "to_f", "late", "load", "store", "csr", "trap", "late_x_valid",
              "late_f_valid", "late_flags_valid", "vector_retired", "configure")
     WORDS = ("flags", "pc", "word", "value", "address", "data", "late_x", "late_f")
-    VECTOR_FLAGS = {"arithmetic_valid": 1, "load_valid": 1, "done": 1, "memory_done": 1,
-                    "access": 1, "stored": 1, "size": 2, "done_tag": 5, "raised": 5,
-                    "saturated": 1, "memory_tag": 5}
+    VECTOR_FLAGS = (("arithmetic_valid", 1), ("load_valid", 1), ("done", 1), ("memory_done", 1),
+                    ("access", 1), ("stored", 1), ("size", 2), ("done_tag", 5), ("raised", 5),
+                    ("saturated", 1), ("memory_tag", 5))
 
     def __init__(self, config: XpuConfig):
         shape = VectorShape(config)
@@ -48,7 +48,7 @@ class Observed(data.FlexibleLayout):
         }
         at = 32 * len(self.WORDS)
         bit = at
-        for name, width in self.VECTOR_FLAGS.items():
+        for name, width in self.VECTOR_FLAGS:
             fields[f"vector_{name}"] = data.Field(unsigned(width), bit)
             bit += width
         for name in ("access_address", "access_data"):
@@ -140,7 +140,8 @@ class SimdCluster(wiring.Component):
         for n in range(count):
             core = Core(config)
             running = core.state == CoreState.RUNNING
-            add_gated(m, platform, f"core_{n}", shared_module(core, "xpu_core", platform, reset=self.reset),
+            add_gated(m, platform, f"core_{n}",
+                      shared_module(core, "xpu_core", platform, reset=self.reset),
                       awake=start | running | ~core.quiet | self.reset)
             connect(m, core.instruction, icache.cores[n])
             connect(m, core.gm, bridge.cores[n])

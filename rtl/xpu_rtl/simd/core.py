@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from ..command.windows import RingWindows
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
+from ..vector.unit import VectorObserved
 from .decode_stage import decode_stage
 from .execute_stage import execute_stage
 from .pipeline import Pipeline
-from ..vector.unit import VectorObserved
 from .types import CoreState, GmPort, InstructionPort, LateResult, Retired
 from .write_back import write_back
 
@@ -96,15 +96,15 @@ class Core(wiring.Component):
         connect(m, fetch.port, flipped(self.instruction))
         connect(m, load_store.gm, flipped(self.gm))
         vector = pipe.vector
-        # Never both: see ``execute_stage``.
+        # Never both at a time: see ``execute_stage``. Each knows whether it has asked.
         mine = load_store.sm
         m.d.comb += [
             self.sm.req.valid.eq(mine.req.valid | vector.sm.req.valid),
             self.sm.req.payload.eq(Mux(vector.sm.req.valid, vector.sm.req.payload,
                                        mine.req.payload)),
             mine.req.ready.eq(self.sm.req.ready), vector.sm.req.ready.eq(self.sm.req.ready),
-            mine.rsp.valid.eq(self.sm.rsp.valid & ~vector.accessing),
-            vector.sm.rsp.valid.eq(self.sm.rsp.valid & vector.accessing),
+            mine.rsp.valid.eq(self.sm.rsp.valid),
+            vector.sm.rsp.valid.eq(self.sm.rsp.valid),
             mine.rsp.payload.eq(self.sm.rsp.payload),
             vector.sm.rsp.payload.eq(self.sm.rsp.payload),
             mine.waiting.eq(self.sm.waiting), vector.sm.waiting.eq(self.sm.waiting),

@@ -16,8 +16,9 @@ class Control(data.Struct):
     """A decoded instruction.
 
     Fields: ``legal``; ``unit`` (``Unit``), ``alu`` (``AluOp``), ``system`` (``SystemOp``),
-    ``floating`` (``FloatOp``), ``vector`` (``VectorOp``); where operands come from and the result goes: ``rd_x``, ``rd_f``,
-    ``rs1_x``, ``rs1_f``, ``rs1_pc``, ``rs2_x``, ``rs2_f``, ``rs2_immediate``, ``rs3_f``;
+    ``floating`` (``FloatOp``), ``vector`` (``VectorOp``); where operands come from and the result
+    goes: ``rd_x``, ``rd_f``, ``rs1_x``, ``rs1_f``, ``rs1_pc``, ``rs2_x``, ``rs2_f``,
+    ``rs2_immediate``, ``rs3_f``;
     ``rounds`` (has a rounding mode); ``immediate`` (``Immediate``).
     """
 
@@ -49,7 +50,8 @@ def _control(one):
         "rs1_pc": one.rs1 is Operand.PC,
         "rs2_x": one.rs2 is Operand.X, "rs2_f": one.rs2 is Operand.F,
         "rs2_immediate": one.rs2 is Operand.IMM, "rs3_f": one.rs3 is Operand.F,
-        "rounds": one.rounds, "floating": one.floating, "vector": one.vector, "immediate": one.immediate,
+        "rounds": one.rounds, "floating": one.floating, "vector": one.vector,
+        "immediate": one.immediate,
     }).as_value().value
 
 

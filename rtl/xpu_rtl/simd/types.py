@@ -91,8 +91,9 @@ class Retired(data.Struct):
     Fields: ``pc``, ``word``; ``to_x``, ``to_f`` (writes that register), ``late`` (its value follows
     as a late result), ``value``; ``load``, ``store``, ``address``; ``csr`` (writes one);
     ``data`` (stored, or the new value of the CSR); ``vector`` (``data``: tag, and ``vl`` from bit 8
-    on; ``address``: tag, and ``vstart`` of a trap), ``configure`` (``value`` is ``vl``, ``data`` is ``vtype``); ``trap``: it does not retire but traps,
-    ``value`` is the cause and ``data`` is ``mtval``.
+    on; ``address``: tag, and ``vstart`` of a trap), ``configure`` (``value`` is ``vl``, ``data`` is
+    ``vtype``); ``trap``: it does not retire but traps, ``value`` is the cause and ``data`` is
+    ``mtval``.
     """
 
     pc: 32

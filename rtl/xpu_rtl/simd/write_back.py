@@ -26,8 +26,10 @@ def write_back(m, core, pipe):
                             ~load_x & ~multiply.valid & ~other_x)),
         other.ready.eq(~unit.fma_valid & ~load_store.valid
                        & ~(other.p.integer & multiply.valid)),
-        core.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready) | (vector_x & vector.ready)),
-        core.late_f_valid.eq(unit.fma_valid | load_f | (other_f & other.ready) | (vector_f & vector.ready)),
+        core.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready)
+                             | (vector_x & vector.ready)),
+        core.late_f_valid.eq(unit.fma_valid | load_f | (other_f & other.ready)
+                             | (vector_f & vector.ready)),
         core.late_x.eq(Mux(load_x, load_store.payload, Mux(
             multiply.valid, multiply.payload, Mux(
                 other_x & other.ready, Cat(other.p.tag, Const(0, 1), other.p.value),

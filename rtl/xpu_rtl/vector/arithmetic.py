@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-from amaranth import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from ..float.bits import named
-from ..float.ieee import HALF, Flags, Rounding
+from ..float.ieee import HALF, Rounding
 from ..params import XpuConfig
 from ..simd.types import LateResult
 from .alu import VectorAlu, mask_row

@@ -95,7 +95,6 @@ class ElementAccess(wiring.Component):
         address = named(m, "address_now", 32, request.scalar + Mux(indexed, indices, offset)
                         + (field << width))
         aligned = named(m, "aligned", 1, ~(address & ((1 << width) - 1)[:2]).any())
-        last = index + 1 >= request.vl
         loaded = Signal(32, reset_less=True)
         element = self.element.p
         m.d.comb += [

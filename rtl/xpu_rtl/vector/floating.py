@@ -159,7 +159,8 @@ class VectorFloat(wiring.Component):
                 fma.i.p.a[n].eq(number[:32]), fma.i.p.b[n].eq(number[32:64]),
                 fma.i.p.c[n].eq(number[64:]),
             ]
-            value = named(m, f"fma_value_{n}", 32, Mux(arrives & exact[n], exact_value[n], fma.o.p.value[n]))
+            value = named(m, f"fma_value_{n}", 32, Mux(
+                arrives & exact[n], exact_value[n], fma.o.p.value[n]))
             m.d.comb += [
                 self.fma_result.word_select(n, 32).eq(
                     Mux(self.halves_now, Cat(value[:16], half_fma.o.p.value[n]), value)),

@@ -79,7 +79,8 @@ class VectorOp(data.Struct):
 
 class VectorState(data.StructLayout):
     """Registers that vector instructions depend on: ``vl``, ``vstart``, ``vxrm``, and ``vtype`` as
-    ``vill``, ``vma``, ``vta``, ``sew`` (log2 of bytes; up to 2 if legal), ``lmul`` (log2, signed)."""
+    ``vill``, ``vma``, ``vta``, ``sew`` (log2 of bytes; up to 2 if legal), ``lmul`` (log2,
+    signed)."""
 
     def __init__(self, config: XpuConfig):
         shape = VectorShape(config)

@@ -1,6 +1,6 @@
 """The vector unit of a core: a queue of instructions, arithmetic beside loads and stores."""
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 

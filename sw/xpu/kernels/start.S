@@ -1,9 +1,9 @@
-# Where a kernel begins: stack at the top of LM, floating point on, arguments, then the kernel; its
+# Where a kernel begins: stack at the top of LM, floating point and vectors on, arguments, then the kernel; its
 # end is a write to the register EXIT.
   .section .text.start, "ax"
   .globl _start
 _start:
-  li t0, 0x2000
+  li t0, 0x2200
   csrs mstatus, t0
   lui sp, %hi(__lm_end)
   addi sp, sp, %lo(__lm_end)

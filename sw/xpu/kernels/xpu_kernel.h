@@ -82,4 +82,6 @@ XPU_INLINE void xpu_abort(void) { __asm__ volatile("ebreak" ::: "memory"); }
 #ifdef __cplusplus
 }
 #endif
+
+#include "xpu_vector.h"
 #endif

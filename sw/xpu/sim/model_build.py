@@ -32,7 +32,7 @@ TRACE_FLAGS = ("--trace-fst", "--trace-structs")
 CXX_FLAGS = ("-std=gnu++20", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-plt",
              "-fno-semantic-interposition", "-w")
 FAST_FLAGS = ("-O2",)
-SLOW_FLAGS = ("-O1",)     #: for what runs once, such as initialisation
+SLOW_FLAGS = ("-O0",)     #: for what runs once, such as initialisation
 DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0",
            "-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH")
 
@@ -138,8 +138,9 @@ def _recipe(toolchain, bus_bytes, cores, traced):
     """Everything besides the SystemVerilog that a model depends on."""
     here = resources.files("xpu.sim")
     harness = {name: (here / name).read_text(encoding="utf-8") for name in HARNESS}
-    defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}", *(f"-D{name}={value}" for name, value in zip(
-        ("XPU_CORES", "XPU_VLEN", "XPU_SIMD_WIDTH"), cores, strict=True)),
+    cores = zip(("XPU_CORES", "XPU_VLEN", "XPU_SIMD_WIDTH"), cores, strict=True)
+    defines = (*DEFINES, f"-DXPU_BUS_BYTES={bus_bytes}",
+               *(f"-D{name}={value}" for name, value in cores),
                *(f"-D{name}={int(traced)}" for name in ("VM_TRACE", "VM_TRACE_FST")))
     verilator = (*VERILATOR_FLAGS, *(TRACE_FLAGS if traced else ()))
     parts = (*harness.values(), rtl.LINT.read_text(encoding="utf-8"), *verilator, *CXX_FLAGS,
