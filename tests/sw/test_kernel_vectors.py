@@ -1,4 +1,4 @@
-"""Kernels with vectors: the C types of 512 bits, intrinsics, and rows of LM and SM at any address."""
+"""Kernels with vectors: C types of 512 bits, intrinsics, rows of LM and SM at any address."""
 
 import numpy as np
 import pytest

@@ -20,7 +20,7 @@ def add_gated(m, platform, name, component, *, awake, linger=32):
     platform : object or None
         As given to ``elaborate``.
     name : str
-        Of the submodule, and of its clock domain.
+        Of the submodule, and of its clock domain; parts of gated parts need names of their own.
     component : Elaboratable
         The part, in the domain ``sync``.
     awake : Value

@@ -91,7 +91,7 @@ class Core(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        pipe = Pipeline(m, self.config)
+        pipe = Pipeline(m, platform, self.config)
         fetch, load_store, csr = pipe.fetch, pipe.load_store, pipe.csr
         connect(m, fetch.port, flipped(self.instruction))
         connect(m, load_store.gm, flipped(self.gm))

@@ -5,6 +5,7 @@ from amaranth.lib.memory import Memory
 
 from ..float.unit import FloatUnit
 from ..params import XpuConfig
+from ..prims.clock_gate import add_gated
 from ..vector.check import VectorCheck
 from ..vector.unit import VectorUnit
 from .csr import CsrFile
@@ -49,14 +50,16 @@ class Pipeline:
         A trap is taken; no late result needs the write port.
     """
 
-    def __init__(self, m, config: XpuConfig):
+    def __init__(self, m, platform, config: XpuConfig):
         m.submodules.fetch = self.fetch = Fetch(config)
         m.submodules.decoder = self.decoder = Decoder()
         m.submodules.load_store = self.load_store = LoadStore(config)
         m.submodules.multiply = self.multiply = MultiplyDivide()
         m.submodules.float = self.float = FloatUnit()
         m.submodules.csr = self.csr = CsrFile(config)
-        m.submodules.vector = self.vector = VectorUnit(config)
+        self.vector = VectorUnit(config)
+        add_gated(m, platform, "vector", self.vector,
+                  awake=self.vector.i.valid | self.vector.busy | self.vector.accessing)
         m.submodules.vector_check = self.vector_check = VectorCheck()
         self.x, self.f = _RegisterFile(m, "x", 2), _RegisterFile(m, "f", 3)
         self.valid, self.leaves = Signal(name="x_valid"), Signal(name="x_leaves")

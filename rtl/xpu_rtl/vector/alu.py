@@ -20,7 +20,8 @@ def round_off(vxrm, result_lowest, first_lost, others_lost):
 
 
 class VectorAlu(wiring.Component):
-    """Integer operations on the elements of a row: combinational.
+    """Integer operations on the elements of a row. It holds its operands, so that it rests while
+    other engines work.
 
     Parameters
     ----------
@@ -29,6 +30,8 @@ class VectorAlu(wiring.Component):
 
     Members
     -------
+    load : In(1)
+        Take the operands and what is to be done with them.
     op : In(AluOp)
         Operation.
     width : In(2)
@@ -44,27 +47,35 @@ class VectorAlu(wiring.Component):
 
     Timing
     ------
-    Combinational. Throughput, backpressure, reset: none.
+    Latency: results are there in the cycle after ``load``, and stay. Throughput: a row per cycle.
+    Backpressure: none. Combinational paths: none. Reset: none.
     """
 
     def __init__(self, config: XpuConfig):
         self._shape = shape = VectorShape(config)
         super().__init__({
-            "op": In(6), "width": In(2), "in2": In(shape.width), "in1": In(shape.width),
-            "mask": In(shape.bytes), "vxrm": In(2), "result": Out(shape.width),
-            "bits": Out(shape.bytes), "saturated": Out(shape.bytes),
+            "load": In(1), "op": In(6), "width": In(2), "in2": In(shape.width),
+            "in1": In(shape.width), "mask": In(shape.bytes), "vxrm": In(2),
+            "result": Out(shape.width), "bits": Out(shape.bytes), "saturated": Out(shape.bytes),
         })
 
     def elaborate(self, platform):
         m = Module()
+        held = {}
+        for name in ("op", "width", "in2", "in1", "mask", "vxrm"):
+            port = getattr(self, name)
+            held[name] = Signal.like(port, name=f"held_{name}", reset_less=True)
+            with m.If(self.load):
+                m.d.sync += held[name].eq(port)
+        self._op, self._vxrm = held["op"], held["vxrm"]
         results = []
         for exponent in range(3):
             bits = 8 << exponent
-            parts = [self._element(m, f"e{bits}_{n}", bits, self.in2.word_select(n, bits),
-                                   self.in1.word_select(n, bits), self.mask[n])
+            parts = [self._element(m, f"e{bits}_{n}", bits, held["in2"].word_select(n, bits),
+                                   held["in1"].word_select(n, bits), held["mask"][n])
                      for n in range(self._shape.width // bits)]
             results.append([Cat(column) for column in zip(*parts, strict=True)])
-        with m.Switch(self.width):
+        with m.Switch(held["width"]):
             for exponent, (result, bits, saturated) in enumerate(results):
                 with m.Case(exponent):
                     m.d.comb += [self.result.eq(result), self.bits.eq(bits),
@@ -73,7 +84,7 @@ class VectorAlu(wiring.Component):
 
     def _element(self, m, name, w, a, b, mask):
         """Result, bit and saturation of one element of ``w`` bits."""
-        op = self.op
+        op = self._op
 
         def signal(text, shape, value):
             return named(m, f"{name}_{text}", shape, value)
@@ -94,7 +105,7 @@ class VectorAlu(wiring.Component):
         extended = Cat(Const(0, w), a, sign.replicate(w))
         shifted = signal("shifted", 2 * w, (extended >> amount)[:2 * w])
         right = shifted[w:]
-        up = signal("up", 1, round_off(self.vxrm, shifted[w], shifted[w - 1],
+        up = signal("up", 1, round_off(self._vxrm, shifted[w], shifted[w - 1],
                                        shifted[:w - 1].any()))
         rounded = signal("rounded", w, right + up)
 
@@ -103,7 +114,7 @@ class VectorAlu(wiring.Component):
         is_signed = (op == AluOp.AADD) | (op == AluOp.ASUB)
         wide = signal("wide", w + 1, Mux(adds, total, rest) ^ Cat(
             Const(0, w), is_signed & (a_top ^ b_top)))
-        average = signal("average", w, wide[1:] + round_off(self.vxrm, wide[1], wide[0], 0))
+        average = signal("average", w, wide[1:] + round_off(self._vxrm, wide[1], wide[0], 0))
 
         half = w // 2
         result, bit, saturated = Signal(w, name=f"{name}_result"), Signal(

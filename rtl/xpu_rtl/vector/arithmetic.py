@@ -10,8 +10,10 @@ from amaranth.utils import ceil_log2
 from ..float.bits import named
 from ..float.ieee import HALF, Rounding
 from ..params import XpuConfig
+from ..prims.clock_gate import add_gated
 from ..simd.types import LateResult
 from .alu import VectorAlu, mask_row
+from .compare import VectorCompare
 from .divide import VectorDivide
 from .elements import active_bits, expand, log2_width, splat
 from .floating import VectorFloat
@@ -84,14 +86,20 @@ class VectorArithmetic(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        m.submodules.serial = serial = VectorSerial(self._config)
-        m.submodules.alu = alu = VectorAlu(self._config)
-        m.submodules.multiply = multiply = VectorMultiply(self._config)
-        m.submodules.divide = divide = VectorDivide(self._shape.lanes)
-        m.submodules.float = floating = VectorFloat(self._config)
-        m.submodules.results = results = ResultStage(self._config)
-        self._units = SimpleNamespace(serial=serial, alu=alu, multiply=multiply, divide=divide,
-                                      float=floating, results=results)
+        config = self._config
+        serial, alu, compare = VectorSerial(config), VectorAlu(config), VectorCompare(config)
+        multiply, divide = VectorMultiply(config), VectorDivide(self._shape.lanes)
+        m.submodules.float = floating = VectorFloat(config)
+        m.submodules.results = results = ResultStage(config)
+        self._serial_running = Signal(name="serial_running")
+        for name, unit, awake in (
+                ("serial", serial, serial.start | self._serial_running), ("alu", alu, alu.load),
+                ("compare", compare, compare.load),
+                ("multiply", multiply, multiply.enable | multiply.busy),
+                ("divide", divide, divide.start | divide.busy)):
+            add_gated(m, platform, name, unit, awake=awake, linger=2)
+        self._units = SimpleNamespace(serial=serial, alu=alu, compare=compare, multiply=multiply,
+                                      divide=divide, float=floating, results=results)
         advance = Signal()
         issued = self._issue(m, advance)
         widened = self._widen(m, issued, advance)
@@ -274,7 +282,7 @@ class VectorArithmetic(wiring.Component):
         valid = Signal(name="x_valid")
         taken = Signal(data.StructLayout({
             "op": VectorOp, "a": shape.width, "b": shape.width, "c": shape.width,
-            "active": shape.width, "mask": shape.bytes, "halves": 1,
+            "active": shape.width, "halves": 1,
             **{f"eew_{n}": 2 for n in ("s2", "s1", "d")}, "rounding": Rounding, "vxrm": 2,
             "rd": 5, "first": 1, "now": len(w.now), "beat": self._units.results.i.p.shape(),
         }), name="x", reset_less=True)
@@ -282,17 +290,28 @@ class VectorArithmetic(wiring.Component):
         with m.If(advance):
             m.d.sync += valid.eq(issued.valid)
         beat = taken.beat
+        left = named(m, "left", shape.width, Mux(swap_d, operands["d"], Mux(swap_1, s1, s2)))
+        right = named(m, "right", shape.width, Mux(swap_1, s2, s1))
+        rounding = named(m, "rounding_now", 3, Mux(op.rounding[0], Rounding.ZERO.value, Mux(
+            op.rounding[1], Rounding.ODD.value, w.rounding.as_value())))
+        # These two hold their operands themselves.
+        alu, compare = self._units.alu, self._units.compare
+        for unit, engine in ((alu, Engine.ALU), (compare, Engine.COMPARE)):
+            m.d.comb += [unit.load.eq(enters & (op.engine == engine)), unit.op.eq(op.op),
+                         unit.in2.eq(left), unit.in1.eq(right)]
+        m.d.comb += [
+            alu.width.eq(w.width), alu.mask.eq(Mux(op.mask_operand, mask, 0)),
+            alu.vxrm.eq(w.vxrm), compare.halves.eq(w.width == 1), compare.half.eq(w.eew_s2 == 1),
+            compare.rounding.eq(rounding),
+        ]
         with m.If(enters):
             m.d.sync += [
-                taken.op.eq(op), taken.a.eq(Mux(swap_d, operands["d"], Mux(swap_1, s1, s2))),
-                taken.b.eq(Mux(swap_1, s2, s1)),
+                taken.op.eq(op), taken.a.eq(left), taken.b.eq(right),
                 taken.c.eq(Mux(swap_d, s2, operands["d"])),
-                taken.active.eq(active), taken.mask.eq(Mux(op.mask_operand, mask, 0)),
-                taken.halves.eq(w.width == 1),
+                taken.active.eq(active), taken.halves.eq(w.width == 1),
                 *(taken[f"eew_{n}"].eq(w[f"eew_{n}"]) for n in ("s2", "s1", "d")),
-                taken.rounding.eq(Mux(op.rounding[0], Rounding.ZERO.value, Mux(
-                    op.rounding[1], Rounding.ODD.value, w.rounding.as_value()))),
-                taken.vxrm.eq(w.vxrm), taken.rd.eq(w.rd), taken.first.eq(w.first),
+                taken.rounding.eq(rounding), taken.vxrm.eq(w.vxrm), taken.rd.eq(w.rd),
+                taken.first.eq(w.first),
                 taken.now.eq(w.now),
                 beat.engine.eq(op.engine), beat.tag.eq(w.tag), beat.last.eq(w.last),
                 beat.width.eq(w.width), beat.shift.eq(w.shift_d), beat.place.eq(w.place),
@@ -306,7 +325,7 @@ class VectorArithmetic(wiring.Component):
     def _execute(self, m, widened, advance):
         """Give the row to its engine; its record follows to the results."""
         units, x, valid = self._units, widened.x, widened.valid
-        alu, multiply, divide, floating = units.alu, units.multiply, units.divide, units.float
+        multiply, divide, floating = units.multiply, units.divide, units.float
         results, op, serial = units.results, x.op, units.serial
         engine = {one: named(m, f"engine_{one.name.lower()}", 1, valid & (op.engine == one))
                   for one in Engine if one < Engine.PERMUTE}
@@ -329,12 +348,10 @@ class VectorArithmetic(wiring.Component):
             m.d.sync += dividing.eq(0)
         with m.Elif(divide.start):
             m.d.sync += dividing.eq(1)
-        for unit in (alu, multiply):
-            m.d.comb += [unit.op.eq(op.op), unit.width.eq(x.beat.width), unit.in2.eq(x.a),
-                         unit.in1.eq(x.b), unit.vxrm.eq(x.vxrm)]
         halves = x.halves
         m.d.comb += [
-            alu.mask.eq(x.mask), multiply.in_d.eq(x.c),
+            multiply.op.eq(op.op), multiply.width.eq(x.beat.width), multiply.in2.eq(x.a),
+            multiply.in1.eq(x.b), multiply.vxrm.eq(x.vxrm), multiply.in_d.eq(x.c),
             multiply.enable.eq(engine[Engine.MULTIPLY] & leaves),
             divide.start.eq(engine[Engine.DIVIDE] & ~dividing), divide.op.eq(op.op),
             divide.in2.eq(x.a), divide.in1.eq(x.b),
@@ -382,12 +399,12 @@ class VectorArithmetic(wiring.Component):
             with m.If(engine[Engine.MASK]):
                 m.d.sync += [results.short.eq(merged), results.written.eq(x.active)]
             with m.Elif(engine[Engine.COMPARE]):
-                m.d.sync += [results.short.eq(floating.compared),
-                             results.bits.eq(floating.bits),
-                             results.short_flags.eq(floating.compare_flags)]
+                m.d.sync += [results.short.eq(units.compare.result),
+                             results.bits.eq(units.compare.bits),
+                             results.short_flags.eq(units.compare.flags)]
             with m.Else():
-                m.d.sync += [results.short.eq(alu.result), results.bits.eq(alu.bits),
-                             results.short_saturated.eq(alu.saturated)]
+                m.d.sync += [results.short.eq(units.alu.result), results.bits.eq(units.alu.bits),
+                             results.short_saturated.eq(units.alu.saturated)]
         m.d.comb += [
             results.i.valid.eq(leaves), results.i.payload.eq(x.beat),
             results.after_1.eq(short | quotient), results.after_2.eq(two),
@@ -404,7 +421,7 @@ class VectorArithmetic(wiring.Component):
     def _serial(self, m, issued, widened):
         """Instructions that go element by element, when nothing else is under way."""
         serial, results, request = self._units.serial, self._units.results, issued.request
-        running = Signal(name="serial_running")
+        running = self._serial_running
         needed = request.reads | request.writes
         loads = Cat(self.loading.word_select(n, self._shape.rows).any() for n in range(32))
         m.d.comb += [

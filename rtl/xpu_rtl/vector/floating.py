@@ -5,29 +5,15 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..float.bits import named
-from ..float.compare import CompareOp, compare
 from ..float.divide import DivideSqrt
 from ..float.fma import FusedMultiplyAdd
 from ..float.ieee import Flags, Rounding
 from ..float.to_integer import FloatToInteger
 from ..params import XpuConfig
-from .estimate import estimate
-from .types import VectorOp, VectorShape
+from ..prims.clock_gate import add_gated
+from .types import LaneFlags, VectorOp, VectorShape
 
-__all__ = ["LaneFlags", "VectorFloat"]
-
-#: Operations of COMPARE beyond those of ``CompareOp``.
-_NOT_EQUAL, _RECIPROCAL, _RECIPROCAL_ROOT = 11, 12, 13     # the last bit: of the root
-
-
-class LaneFlags(data.StructLayout):
-    """Exceptions of every lane. Fields: ``wide`` (words, and the halves with even numbers),
-    ``narrow`` (the other halves)."""
-
-    def __init__(self, lanes):
-        super().__init__({"wide": data.ArrayLayout(Flags, lanes),
-                          "narrow": data.ArrayLayout(Flags, lanes)})
-
+__all__ = ["VectorFloat"]
 
 class VectorFloat(wiring.Component):
     """Floating-point operations on the elements of a row.
@@ -68,13 +54,11 @@ class VectorFloat(wiring.Component):
         8 cycles after ``fma`` or ``divided``.
     integers, integer_flags : Out(simd_width), Out(LaneFlags)
         2 cycles after ``to_integer``.
-    compared, bits, compare_flags : Out(simd_width), Out(simd_width // 8), Out(LaneFlags)
-        Of a COMPARE in this cycle: elements, bits.
 
     Timing
     ------
     Latency: above. Throughput: a row per cycle, of divisions one at a time. Backpressure: none.
-    Combinational paths: to ``compared``, ``bits``, ``compare_flags``. Reset: idle.
+    Combinational paths: none. Reset: idle.
     """
 
     FMA_LATENCY = FusedMultiplyAdd.LATENCY
@@ -91,16 +75,18 @@ class VectorFloat(wiring.Component):
             "settling": Out(1), "halves_now": In(1),
             "fma_result": Out(shape.width), "fma_flags": Out(flags),
             "integers": Out(shape.width), "integer_flags": Out(flags),
-            "compared": Out(shape.width), "bits": Out(shape.bytes), "compare_flags": Out(flags),
         })
 
     def elaborate(self, platform):
         m = Module()
         lanes = self._shape.lanes
-        m.submodules.fma = fma = FusedMultiplyAdd(lanes, wide=True)
-        m.submodules.half_fma = half_fma = FusedMultiplyAdd(lanes, wide=False)
-        m.submodules.divide = divide = DivideSqrt(lanes)
-        m.submodules.to_integer = to_integer = FloatToInteger(lanes)
+        fma, half_fma = (FusedMultiplyAdd(lanes, wide=wide) for wide in (True, False))
+        divide, to_integer = DivideSqrt(lanes), FloatToInteger(lanes)
+        for name, unit, busy in (
+                ("fma", fma, fma.busy), ("half_fma", half_fma, half_fma.busy),
+                ("float_divide", divide, ~divide.i.ready),
+                ("to_integer", to_integer, to_integer.busy)):
+            add_gated(m, platform, name, unit, awake=unit.i.valid | busy, linger=2)
         op = self.op
         begin = named(m, "begin", 1, self.fma | self.from_integer)
         divided = self.divided
@@ -172,9 +158,8 @@ class VectorFloat(wiring.Component):
         return m
 
     def _lane(self, m, n, half_fma, divide, to_integer):
-        """Operands of the units, and comparisons."""
+        """Operands of the units."""
         a, b, c = (side.word_select(n, 32) for side in (self.in2, self.in1, self.in_d))
-        op = self.op
         upper = slice(16, 32)
         m.d.comb += [
             divide.i.p.a[n].eq(a), divide.i.p.b[n].eq(b), to_integer.i.p.a[n].eq(a),
@@ -183,23 +168,3 @@ class VectorFloat(wiring.Component):
             half_fma.i.p.a[n].eq(a[upper]), half_fma.i.p.b[n].eq(b[upper]),
             half_fma.i.p.c[n].eq(Mux(self.sum, b[upper], c[upper])),
         ]
-        not_equal = named(m, f"not_equal_{n}", 1, op.op[:4] == _NOT_EQUAL)
-        kind = named(m, f"compare_{n}", 4, Mux(not_equal, CompareOp.EQ.value, op.op[:4]))
-        wide, wide_invalid = compare(m, f"wide_{n}", kind, a, b, self.a_half)
-        narrow, narrow_invalid = compare(m, f"narrow_{n}", kind, a[upper], b[upper], Const(1))
-        estimates = named(m, f"estimates_{n}", 1, (op.op[:4] == _RECIPROCAL)
-                          | (op.op[:4] == _RECIPROCAL_ROOT))
-        estimated, estimate_flags = estimate(m, f"estimate_{n}", op.op[0], a, self.a_half,
-                                             self.rounding)
-        result = Mux(self.halves, Cat(wide[:16], narrow), wide)
-        m.d.comb += [
-            self.compared.word_select(n, 32).eq(Mux(estimates, estimated, result)),
-            self.compare_flags.wide[n].eq(Mux(estimates, estimate_flags.as_value(),
-                                              wide_invalid << 4)),
-            self.compare_flags.narrow[n].invalid.eq(narrow_invalid),
-        ]
-        bits = named(m, f"bits_{n}", 2, Cat(wide[0], narrow[0]) ^ not_equal.replicate(2))
-        with m.If(self.halves):
-            m.d.comb += self.bits.word_select(n, 2).eq(bits)
-        with m.Else():
-            m.d.comb += self.bits[n].eq(bits[0])

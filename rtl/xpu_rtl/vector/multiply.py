@@ -35,6 +35,8 @@ class VectorMultiply(wiring.Component):
         Rounding of FRACTION.
     result, saturated : Out(simd_width), Out(simd_width // 8)
         Elements, and whether each is saturated.
+    busy : Out(1)
+        A product is under way.
 
     Timing
     ------
@@ -49,7 +51,7 @@ class VectorMultiply(wiring.Component):
         super().__init__({
             "enable": In(1), "op": In(6), "width": In(2), "in2": In(shape.width),
             "in1": In(shape.width), "in_d": In(shape.width), "vxrm": In(2),
-            "result": Out(shape.width), "saturated": Out(shape.bytes),
+            "result": Out(shape.width), "saturated": Out(shape.bytes), "busy": Out(1),
         })
 
     def elaborate(self, platform):
@@ -58,6 +60,7 @@ class VectorMultiply(wiring.Component):
         op, width = Signal(6, reset_less=True), Signal(2, reset_less=True)
         vxrm = Signal(2, reset_less=True)
         m.d.sync += later.eq(self.enable)
+        m.d.comb += self.busy.eq(later)
         with m.If(self.enable):
             m.d.sync += [op.eq(self.op), width.eq(self.width), vxrm.eq(self.vxrm)]
         saturated = []

@@ -9,9 +9,9 @@ from ..float.bits import named
 from ..float.ieee import Flags
 from ..params import XpuConfig
 from .elements import element_bytes, narrow
-from .floating import LaneFlags, VectorFloat
+from .floating import VectorFloat
 from .operations import Engine
-from .types import TAG_BITS, Completion, RowWrite, VectorShape
+from .types import TAG_BITS, Completion, LaneFlags, RowWrite, VectorShape
 
 __all__ = ["Beat", "ResultStage"]
 

@@ -7,8 +7,8 @@ from amaranth.utils import ceil_log2
 from ..float.ieee import Flags, Rounding
 from ..params import XpuConfig
 
-__all__ = ["TAG_BITS", "Completion", "RowWrite", "VectorOp", "VectorRequest", "VectorShape",
-           "VectorState"]
+__all__ = ["TAG_BITS", "Completion", "LaneFlags", "RowWrite", "VectorOp", "VectorRequest",
+           "VectorShape", "VectorState"]
 
 TAG_BITS = 5        #: of the numbers by which logs know instructions
 
@@ -132,3 +132,12 @@ class Completion(data.Struct):
     tag: TAG_BITS
     flags: Flags
     saturated: 1
+
+
+class LaneFlags(data.StructLayout):
+    """Exceptions of every lane. Fields: ``wide`` (words, and the halves with even numbers),
+    ``narrow`` (the other halves)."""
+
+    def __init__(self, lanes):
+        super().__init__({"wide": data.ArrayLayout(Flags, lanes),
+                          "narrow": data.ArrayLayout(Flags, lanes)})
