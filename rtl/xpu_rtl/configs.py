@@ -11,9 +11,12 @@ CONFIGS = {config.name: config for config in (
               semaphores=16),
     XpuConfig(name="ecp5", lanes=8, types=("int8", "int16"), acc_rows=128, epilogue_lanes=2,
               tile_blocks=8, sm_bytes=128 * 1024, sm_banks=8, max_bursts=32, dma_streams=1,
-              simd_cores=1, vlen=128, simd_width=64, lm_bytes=8 * 1024, icache_lines=64,
+              simd_cores=1, vector=False, vlen=128, simd_width=64, lm_bytes=8 * 1024,
+              icache_lines=64,
               engine_queue_slots=8, fetch_slots=8, semaphores=16),
-    XpuConfig(name="slice"),
+    # The cores' vector units are left out of these two for now: with four of 256 bits the model takes
+    # ten minutes to build and simulates at 5 kHz, and their clock on an FPGA is not measured.
+    XpuConfig(name="slice", vector=False),
 )}
 
 

@@ -46,6 +46,8 @@ class XpuConfig:
         Cores of the SIMD cluster, 0 (none) to 8.
     vlen : int
         Bits of a core's vector register. Power of two, 128 to 1,024.
+    vector : bool
+        Cores have a vector unit.
     simd_width : int
         Bits of a core's datapath and local memory words. Power of two, 64 to ``vlen``.
     lm_bytes : int
@@ -76,6 +78,7 @@ class XpuConfig:
     dma_streams: int = 2
     simd_cores: int = 4
     vlen: int = 512
+    vector: bool = True
     simd_width: int = 256
     lm_bytes: int = 16 * 1024
     icache_lines: int = 256
@@ -110,6 +113,7 @@ class XpuConfig:
         need("dma_streams", self.dma_streams in (1, 2), "1 or 2")
         need("simd_cores", isinstance(self.simd_cores, int) and 0 <= self.simd_cores <= 8,
              "between 0 and 8")
+        need("vector", isinstance(self.vector, bool), "True or False")
         need("vlen", 128 <= self.vlen <= 1024, "between 128 and 1024 bits")
         need("simd_width", 64 <= self.simd_width <= self.vlen, f"between 64 and vlen={self.vlen}")
         need("lm_bytes", 1024 <= self.lm_bytes <= 1 << 20, "between 1 KiB and 1 MiB")

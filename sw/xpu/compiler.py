@@ -22,7 +22,7 @@ __all__ = ["Parameter", "compile_kernel", "link_kernel"]
 
 #: Vectors are compiled for the length of the device, so that C types of fixed size can be made of
 #: them.
-_ISA = "rv32imf_zicsr_zfh_zve32f_zvfh_zvl{vlen}b"
+_SCALAR, _VECTOR = "rv32imf_zicsr_zfh", "_zve32f_zvfh_zvl{vlen}b"
 _FLAGS = ("--target=riscv32-unknown-elf", "-mabi=ilp32f", "-O3", "-g0",
           "-ffreestanding", "-fno-math-errno", "-fno-exceptions", "-fno-threadsafe-statics",
           "-ffunction-sections", "-fdata-sections", "-fomit-frame-pointer", "-Wall", "-Wextra",
@@ -142,7 +142,7 @@ def compile_kernel(source, name, *, path=None, include=(), vlen=128):
     include : sequence of paths
         Folders of headers.
     vlen : int
-        Bits of a vector register.
+        Bits of a vector register; 0 for cores without vectors.
 
     Returns
     -------
@@ -159,7 +159,8 @@ def compile_kernel(source, name, *, path=None, include=(), vlen=128):
     language, standard = _LANGUAGES["c" if label.suffix == ".c" else "c++"]
     search = [f"-I{folder}" for folder in (ours, *include, *((label.parent,) if path else ()))]
     system = ("-nostdlibinc", "-isystem", headers) if headers else ()
-    flags = (*_FLAGS, f"-march={_ISA.format(vlen=vlen)}", "-mrvv-vector-bits=zvl")
+    flags = (*_FLAGS, f"-march={_SCALAR}{_VECTOR.format(vlen=vlen) if vlen else ''}",
+             *(("-mrvv-vector-bits=zvl",) if vlen else ()))
     common = (*clang, *flags, *system, *search)
     library = {file: (ours / file).read_text(encoding="utf-8")
                for file in ("xpu_kernel.h", "xpu_vector.h", "runtime.c", "print.c", "start.S")}

@@ -27,7 +27,7 @@ _INTEGERS = {"char": "uint8", "signed char": "int8", "unsigned char": "uint8", "
 _INTEGERS |= {f"{name}_t": name for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32",
                                               "int64", "uint64")} | {"size_t": "uint32"}
 _TYPES = _INTEGERS | {"float": "float32", "_Float16": "float16", "__bf16": "bfloat16"}
-_VLEN = 512             #: for which kernels are compiled first: that of slice
+_VLEN = 128             #: for which kernels are compiled first
 _ARGUMENTS = 16         #: most of a kernel
 _PRINT_BYTES = 8192     #: what a core can print in a launch, and a word
 
@@ -77,9 +77,10 @@ class Kernel:
 
     def link(self, address, config):
         """Return the ``Elf`` for an address in GM and a configuration."""
-        if config.vlen not in self._objects:
-            self._objects[config.vlen] = self._build(config.vlen)[0]
-        return Elf(link_kernel(self._objects[config.vlen], address + WINDOW, config.lm_bytes))
+        vlen = config.vlen if config.vector else 0
+        if vlen not in self._objects:
+            self._objects[vlen] = self._build(vlen)[0]
+        return Elf(link_kernel(self._objects[vlen], address + WINDOW, config.lm_bytes))
 
 
 class LoadedKernel:

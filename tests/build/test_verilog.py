@@ -48,7 +48,7 @@ def tiny():
 def test_a_configuration_has_the_standard_ports(tiny):
     [ports] = re.findall(r"^module xpu\((.*?)\);", tiny, re.MULTILINE | re.DOTALL)
     assert {"clk", "rst", "irq", "s_axil_awaddr", "s_axil_rresp", "m_axi_araddr", "m_axi_wstrb",
-            "m_axi_bid", "obs_active", "obs_index"} <= set(re.split(r"\s*,\s*", ports))
+            "m_axi_bid", "obs_active", "obs_index"} <= set(re.split(r"\s*,\s*", ports.strip()))
     assert tiny.count("module xpu_sram_1rw ") == 1
     assert tiny.count("module xpu_sram_1r1w ") == 1
 

@@ -1,5 +1,7 @@
 """A core in lock step with Spike: every retired instruction, its registers, memory and flags."""
 
+from dataclasses import replace
+
 import pytest
 
 from support import spike
@@ -47,6 +49,8 @@ def test_random_vectors_with_stalls(tmp_path, seed):
     compare(random_vectors(200 + seed, length=200), tmp_path, memory_latency=60, memory_stall=0.3)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_vectors_of_512_bits(tmp_path, seed):
-    compare(random_vectors(300 + seed, length=400, vlen=512), tmp_path, config="slice")
+@pytest.mark.slow       # a model of its own
+def test_random_vectors_of_512_bits(tmp_path):
+    config = replace(get_config("tiny"), name="wide", vlen=512, simd_width=256)
+    for seed in range(20):
+        compare(random_vectors(300 + seed, length=400, vlen=512), tmp_path, config=config)

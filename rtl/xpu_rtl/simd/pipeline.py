@@ -57,10 +57,14 @@ class Pipeline:
         m.submodules.multiply = self.multiply = MultiplyDivide()
         m.submodules.float = self.float = FloatUnit()
         m.submodules.csr = self.csr = CsrFile(config)
-        self.vector = VectorUnit(config)
-        add_gated(m, platform, "vector", self.vector,
-                  awake=self.vector.i.valid | self.vector.busy | self.vector.accessing)
-        m.submodules.vector_check = self.vector_check = VectorCheck()
+        self.vector, self.vector_check = VectorUnit(config), VectorCheck()
+        if config.vector:
+            add_gated(m, platform, "vector", self.vector,
+                      awake=self.vector.i.valid | self.vector.busy | self.vector.accessing)
+            m.submodules.vector_check = self.vector_check
+        else:       # nothing ever comes of them
+            for part in (self.vector, self.vector_check):
+                part._MustUse__used = True
         self.x, self.f = _RegisterFile(m, "x", 2), _RegisterFile(m, "f", 3)
         self.valid, self.leaves = Signal(name="x_valid"), Signal(name="x_leaves")
         self.done = Signal(name="x_done")

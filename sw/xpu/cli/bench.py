@@ -9,7 +9,6 @@ from . import (
     bench_resnet50,
     bench_scratchpad,
     bench_table,
-    bench_vector,
 )
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -23,7 +22,7 @@ def add_arguments(parser):
                         ("resnet50", bench_resnet50), ("dma", bench_dma),
                         ("dma-faults", bench_dma_faults),
                         ("scratchpad", bench_scratchpad), ("launch", bench_launch),
-                        ("vector", bench_vector), ("table", bench_table)):
+                        ("table", bench_table)):
         child = benches.add_parser(name, help=bench.HELP, description=bench.HELP + ".")
         bench.add_arguments(child)
         child.set_defaults(bench_run=bench.run)

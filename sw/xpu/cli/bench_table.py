@@ -54,13 +54,6 @@ _SECTIONS = {
         ("launch_cycles", "empty launch, doorbell to completion", "{:,}"),
         ("barrier_cycles", "barrier", "{:,}"), ("sim_khz", "kHz, all cores busy", "{:.0f}"),
         ("exact", "exact", "{}"))),
-    ("bench", "vector"): ("Vector units of the SIMD cores", (
-        ("fma_float32", "FP32 multiply-adds, of one per lane and cycle", "{:.1%}"),
-        ("fma_float16", "FP16, of two", "{:.1%}"),
-        ("saxpy_sm", "saxpy in SM, of the port", "{:.1%}"),
-        ("gemm_cycles", "FP32 128x128x128 in SM, cycles", "{:,}"),
-        ("gemm_utilization", "of one per lane and cycle", "{:.1%}"),
-        ("exact", "exact", "{}"))),
     ("bench", "scratchpad"): ("Scratchpad: a product beside load, store and copy streams", (
         ("cycles_alone", "cycles alone", "{:,}"), ("cycles_beside", "beside traffic", "{:,}"),
         ("lost_cycles", "lost", "{:,}"), *(

@@ -83,5 +83,7 @@ XPU_INLINE void xpu_abort(void) { __asm__ volatile("ebreak" ::: "memory"); }
 }
 #endif
 
+#ifdef __riscv_vector
 #include "xpu_vector.h"
+#endif
 #endif
