@@ -101,7 +101,6 @@ class CsrFile(wiring.Component):
         cycles, instructions = Signal(64), Signal(64)
 
         def status(vs, fs, mie, mpie):
-            vs = Const(vs, 2) if isinstance(vs, int) else vs
             return Cat(Const(0, 3), mie, Const(0, 3), mpie, Const(0, 1), vs, Const(3, 2), fs,
                        Const(0, 16), fs.all() | vs.all())
 
@@ -116,7 +115,8 @@ class CsrFile(wiring.Component):
             Csr.VXRM: (vector.vxrm, value[:2], [vector.vxrm.eq(value)]),
             Csr.VCSR: (Cat(vxsat, vector.vxrm), value[:3], [Cat(vxsat, vector.vxrm).eq(value)]),
             Csr.MSTATUS: (status(vs, fs, mie, mpie),
-                          status(value[_VS:_VS + 2] if self._config.vector else 0, value[_FS:_FS + 2], value[3], value[7]),
+                          status(value[_VS:_VS + 2] if self._config.vector else Const(0, 2),
+                                 value[_FS:_FS + 2], value[3], value[7]),
                           [vs.eq(value[_VS:]), fs.eq(value[_FS:]), mie.eq(value[3]),
                            mpie.eq(value[7])]),
             Csr.MTVEC: (mtvec, new_mtvec, [mtvec.eq(new_mtvec)]),

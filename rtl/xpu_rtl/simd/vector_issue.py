@@ -36,6 +36,11 @@ def vector_issue(m, core, pipe, is_unit):
     op, state = control.vector, csr.vector
     is_vector = is_unit[Unit.VECTOR]
     allowed = Signal(name="vector_allowed")
+    if not config.vector:
+        nothing = Const(0, 32)
+        return SimpleNamespace(
+            allowed=allowed, illegal=is_vector | is_unit[Unit.CONFIGURE], finished=Const(0),
+            failed=Const(0), cause=Const(0, 5), address=nothing, log=nothing, log_place=nothing)
     _configure(m, pipe, shape, is_unit[Unit.CONFIGURE])
 
     # First cycle: is it legal, how many elements, and where are they?
