@@ -32,7 +32,7 @@ TRACE_FLAGS = ("--trace-fst", "--trace-structs")
 CXX_FLAGS = ("-std=gnu++20", "-fPIC", "-fvisibility=hidden", "-fno-gnu-unique", "-fno-plt",
              "-fno-semantic-interposition", "-w")
 FAST_FLAGS = ("-O2",)
-SLOW_FLAGS = ("-O0",)     #: for what runs once, such as initialisation
+SLOW_FLAGS = ("-O1",)     #: for what runs once, such as initialisation
 DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0",
            "-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH")
 
