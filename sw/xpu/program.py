@@ -30,10 +30,12 @@ class ElfResult:
 
 
 def run_elf(path, *, config="tiny", max_cycles=1_000_000, commit_log=None, memory_latency=20,
-            **options):
+            flat=True, **options):
     """Run a bare-metal program on core 0 of the simulated RTL until it writes ``tohost``.
 
-    The whole address space of the core is global memory, so that code and data may lie anywhere.
+    The whole address space of the core is global memory, so that code and data may lie anywhere,
+    unless ``flat`` is ``False``: then LM and SM are below 2**28, as for kernels, and all segments
+    must lie above.
     A trap that the program does not handle ends it, too.
 
     Parameters
@@ -73,7 +75,8 @@ def run_elf(path, *, config="tiny", max_cycles=1_000_000, commit_log=None, memor
         if commit_log is not None:
             platform.start_commit_log(commit_log)
         before = platform.cycle_count
-        launch = Command(Opcode.LAUNCH, entry=elf.entry, clusters=1, cores=1, flat=1, invalidate=1,
+        launch = Command(Opcode.LAUNCH, entry=elf.entry, clusters=1, cores=1, flat=int(flat),
+                         invalidate=1,
                          argument=base, window=(base - begin) % (1 << 64))
         device.submit([launch], name=f"program {elf.path.name}", writes=[memory])
         _, value = platform.run_until_store(elf.symbols["tohost"], max_cycles)

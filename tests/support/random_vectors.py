@@ -23,9 +23,22 @@ _start:
   csrw mepc, zero
   csrw mcause, zero
   csrw mtval, zero
-  la x1, data + 2048
+{data}
   vsetvli x3, x0, e8, m1, ta, ma
 """
+_IN_GM = "  la x1, data + 2048"
+#: The data is copied to SM first.
+_IN_SM = """  la x1, data
+  li x3, {address}
+  li x4, 1024
+copy:
+  lw x5, 0(x1)
+  sw x5, 0(x3)
+  addi x1, x1, 4
+  addi x3, x3, 4
+  addi x4, x4, -1
+  bnez x4, copy
+  li x1, {address} + 2048"""
 _SPECIAL_HALVES = (0, 1, 0x3FF, 0x400, 0x3C00, 0xBC00, 0x7BFF, 0x7C00, 0xFC00, 0x7E00, 0x7C01,
                    0x8000, 0x8001, 0xFBFF, 0x5BFF, 0x3555)
 
@@ -155,12 +168,13 @@ class _Program:
         self.lines.append(f"  .word {encode_vector(one, **fields):#010x} # {one.name}")
 
 
-def random_vectors(seed, length=600, names=VECTOR_NAMES, vlen=128):
+def random_vectors(seed, length=600, names=VECTOR_NAMES, vlen=128, shared=None):
     """Return assembly text of a program that ends by writing 1 to ``tohost``.
 
     It goes through ``length`` random vector instructions of ``names``, each of equal weight, in
     random settings of ``vtype``, ``vl``, ``vstart`` and rounding. Loads and stores stay within 4
-    KiB of data; illegal and misaligned ones are skipped by a trap handler.
+    KiB of data, which are in SM if ``shared`` is an address there; illegal and misaligned ones are
+    skipped by a trap handler.
     """
     rng = random.Random(seed)
     program = _Program(rng, vlen)
@@ -176,7 +190,7 @@ def random_vectors(seed, length=600, names=VECTOR_NAMES, vlen=128):
             program.memory(one)
         else:
             program.arithmetic(one)
-    lines = [_HEAD]
+    lines = [_HEAD.format(data=_IN_GM if shared is None else _IN_SM.format(address=shared))]
     specials = (*SPECIAL, *(half << 16 | other for half in _SPECIAL_HALVES
                             for other in rng.sample(_SPECIAL_HALVES, 2)))
     lines += [f"  li x3, {rng.choice((*SPECIAL, rng.getrandbits(32))):#x}\n  fmv.w.x f{n}, x3"

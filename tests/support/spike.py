@@ -59,14 +59,15 @@ def assemble(text, folder, *, base=0x8000_0000, data=None, name="program"):
     return target
 
 
-def commits(elf, *, entry, isa=SCALAR, most=1_000_000_000):
+def commits(elf, *, entry, isa=SCALAR, memory=None, most=1_000_000_000):
     """Run a program on Spike; return the lines of its commit log from ``entry`` on.
 
-    Spike ends with the program, or when it has counted ``most`` instructions; it counts 5,000 for
-    each trap.
+    ``memory`` is what Spike's option ``-m`` says. Spike ends with the program, or when it has
+    counted ``most`` instructions; it counts 5,000 for each trap.
     """
     log = Path(elf).with_suffix(".spike")
-    subprocess.run([_spike(), f"--isa={isa}", "--priv=m", f"--instructions={most}",
+    regions = () if memory is None else (f"-m{memory}",)
+    subprocess.run([_spike(), *regions, f"--isa={isa}", "--priv=m", f"--instructions={most}",
                     "--log-commits", f"--log={log}", elf], check=True, timeout=120)
     with log.open(encoding="utf-8") as file:
         lines = [line.rstrip() for line in file if line.startswith("core   0: 3 ")]
