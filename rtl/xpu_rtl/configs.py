@@ -14,8 +14,8 @@ CONFIGS = {config.name: config for config in (
               simd_cores=1, vector=False, vlen=128, simd_width=64, lm_bytes=8 * 1024,
               icache_lines=64,
               engine_queue_slots=8, fetch_slots=8, semaphores=16),
-    # The cores' vector units are left out of these two for now: with four of 256 bits the model
-    # takes ten minutes to build and simulates at 5 kHz, and their clock on an FPGA is unknown.
+    # The cores' vector units are left out of ecp5 and slice for now: four of 256 bits make a model
+    # that is too slow, and their clock on an FPGA is unknown.
     XpuConfig(name="slice", vector=False),
 )}
 
