@@ -16,11 +16,11 @@ def dev():
         yield device
 
 
-def cycles(dev, body, *, count=COUNT):
+def cycles(dev, body, *, count=COUNT, before=""):
     """Cycles of ``body``, in which every instruction waits for the one before: the difference
-    between two lengths, from a warm instruction cache."""
+    between two lengths, from a warm instruction cache. ``before`` is executed once."""
     def text(length):
-        return (f'__asm__ volatile(".option push\\n.option norelax\\n" "{body}\\n"'
+        return (f'__asm__ volatile(".option push\\n.option norelax\\n" "{before}\\n" "{body}\\n"'
                 + f' "{body}\\n"' * (length - 1)
                 + ' ".option pop" : "+r"(x), "+f"(y) : "r"(lm), "r"(sm), "r"(gm));')
     source = """#include "xpu_kernel.h"
@@ -75,3 +75,25 @@ def test_taken_branch(dev):
     taken = cycles(dev, "beq x0, x0, 1f; 1:")
     not_taken = cycles(dev, "bne x0, x0, 1f; 1:")
     assert 3.9 <= taken - not_taken <= 4.3
+
+
+ROW = "vsetivli zero, 2, e32, m1, ta, ma"       # a row of tiny
+
+
+@pytest.mark.parametrize(("body", "expected"), [
+    ("vadd.vv v8, v8, v8", 5), ("vfmax.vv v8, v8, v8", 5), ("vmul.vv v8, v8, v8", 6),
+    ("vfadd.vv v8, v8, v8", 12), ("vfmacc.vv v8, v8, v8", 12)])
+def test_vector_result(dev, body, expected):
+    """A row that needs the one before is issued so many cycles later."""
+    assert expected <= cycles(dev, body, before=ROW) <= expected * 1.02
+
+
+@pytest.mark.parametrize(("body", "bits", "expected"), [
+    ("vadd.vv v8, v16, v24", 8, 16), ("vmul.vv v8, v16, v24", 8, 16),
+    ("vfmacc.vv v8, v16, v24", 32, 16), ("vfmacc.vv v8, v16, v24", 16, 16),
+    ("vslide1down.vx v8, v16, x0", 32, 32)])
+def test_vector_throughput(dev, body, bits, expected):
+    """16 rows of every width take 16 cycles; a slide takes one for each of its 32 elements."""
+    setting = f"li x28, -1; vsetvli x28, x28, e{bits}, m8, ta, ma"
+    measured = cycles(dev, body, before=setting)
+    assert expected <= measured <= expected * 1.02 + (8 if "slide" in body else 0)
