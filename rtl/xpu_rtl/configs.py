@@ -16,7 +16,7 @@ CONFIGS = {config.name: config for config in (
               engine_queue_slots=8, fetch_slots=8, semaphores=16),
     # The cores' vector units are left out of ecp5 and slice for now: four of 256 bits make a model
     # that is too slow, and their clock on an FPGA is unknown.
-    XpuConfig(name="slice", vector=False),
+    XpuConfig(name="slice"),
 )}
 
 

@@ -9,9 +9,10 @@ from .command.processor import CommandProcessor
 from .common.axi import AXI_ADDR_WIDTH, AXI_ID_WIDTH, AxiLite
 from .dma.engine import DmaEngine, stream_names
 from .params import XpuConfig
-from .scratchpad.requesters import requesters_of
+from .scratchpad.requesters import requesters_of, simd_ports
 from .scratchpad.scratchpad import Scratchpad
-from .simd.cluster import Observed, SimdCluster
+from .simd.cluster import SimdCluster
+from .simd.observed import Observed
 from .tensor.unit import TensorUnit
 
 __all__ = ["CSR_ADDR_WIDTH", "Xpu"]
@@ -132,7 +133,7 @@ class Xpu(wiring.Component):
             connect(m, simd.fetch, dma.simd_fetch)
             connect(m, simd.read, dma.simd_read)
             connect(m, simd.write, dma.simd_write)
-            requesters["simd"] = simd.sm
+            requesters |= dict(zip(simd_ports(config), simd.sm, strict=True))
             m.d.comb += [simd.windows.eq(processor.windows),
                          simd.reset.eq(core_reset | processor.simd_reset),
                          self.obs_cores.eq(simd.observed)]

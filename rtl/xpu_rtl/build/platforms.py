@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from amaranth import ClockSignal, Instance, Module, Signal
+from amaranth import Cat, ClockSignal, Instance, Module, Signal
 
 from ..prims.shared import instance_of
 
@@ -10,7 +10,7 @@ __all__ = ["SimulationPlatform", "VerilogPlatform"]
 
 
 class VerilogPlatform:
-    """Memories as instances of two parametrised modules, so that tools infer block RAM.
+    """Memories as instances of three parametrised modules, so that tools infer block RAM.
 
     Amaranth would write one initial line per word (a minute for the scratchpad) and one module per
     memory. ``primitives()`` is the text of the modules; an emitted file starts with it.
@@ -44,7 +44,16 @@ class VerilogPlatform:
             i_w_data=sram.w_data)
         return m
 
-    PRIMITIVES = ("xpu_sram_1rw.sv", "xpu_sram_1r1w.sv")
+    def get_register_file(self, memory):
+        m = Module()
+        m.submodules.memory = Instance(
+            "xpu_register_file", p_DEPTH=memory.depth, p_WIDTH=memory.width, p_READS=memory.reads,
+            i_clk=ClockSignal(), i_w_strobe=memory.w_strobe, i_w_addr=memory.w_addr,
+            i_w_data=memory.w_data, i_r_addr=Cat(port.addr for port in memory.read),
+            o_r_data=Cat(port.data for port in memory.read))
+        return m
+
+    PRIMITIVES = ("xpu_sram_1rw.sv", "xpu_sram_1r1w.sv", "xpu_register_file.sv")
 
     @classmethod
     def primitives(cls):

@@ -3,12 +3,13 @@
 import hashlib
 import importlib.metadata
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..configs import get_config
 from ..contract import contract, contract_hash
 
-__all__ = ["LINT", "TOP_NAME", "emit", "metadata", "metadata_text", "source_digest"]
+__all__ = ["LINT", "TOP_NAME", "Design", "design", "emit", "metadata", "metadata_text", "source_digest"]
 
 TOP_NAME = "xpu"
 
@@ -19,8 +20,33 @@ _DERIVED = ("macs_per_cycle", "acc_width", "bus_width", "bus_bytes", "word_width
             "bank_rows", "burst_beats")
 
 
-def emit(config, *, gated=False):
-    """Return the SystemVerilog of a configuration (or of its name): every module, top ``xpu``.
+@dataclass(frozen=True)
+class Design:
+    """A configuration as SystemVerilog.
+
+    Attributes
+    ----------
+    primitives : str
+        Modules that the others use.
+    modules : dict
+        Text by name: ``xpu``, the top, then those that are there several times.
+    shared : dict
+        ``(inputs, outputs)`` by name of the latter: the widths of the ports by name, but the
+        clock's.
+    """
+
+    primitives: str
+    modules: dict
+    shared: dict
+
+    def text(self, *names, but=()):
+        """Return the primitives and all modules, or those with these names, or all but those."""
+        chosen = names or [name for name in self.modules if name not in but]
+        return "\n".join((self.primitives, *(self.modules[name] for name in chosen)))
+
+
+def design(config, *, gated=False):
+    """Return the ``Design`` of a configuration (or of its name).
 
     With ``gated`` the clocks of parts at rest stop, which makes simulation faster and changes
     nothing else (see ``prims/clock_gate.py``). The text depends on the configuration and the
@@ -28,13 +54,20 @@ def emit(config, *, gated=False):
     """
     # Here and not above: Amaranth takes a third of a second to import, and a model that is already
     # built does not need it.
+    from ..prims.shared import port_widths
     from ..top import Xpu
-    from .emit import to_systemverilog
+    from .emit import to_modules
     from .platforms import SimulationPlatform, VerilogPlatform
 
     platform = SimulationPlatform() if gated else VerilogPlatform()
-    design = to_systemverilog(Xpu(get_config(config)), name=TOP_NAME, platform=platform)
-    return f"{platform.primitives()}\n{design}"
+    modules = to_modules(Xpu(get_config(config)), name=TOP_NAME, platform=platform)
+    return Design(platform.primitives(), modules,
+                  {name: port_widths(part) for name, part in platform.shared.items()})
+
+
+def emit(config, *, gated=False):
+    """Return the text of a ``design``: every module, top ``xpu``."""
+    return design(config, gated=gated).text()
 
 
 def _documented(description, block):

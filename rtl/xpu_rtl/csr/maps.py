@@ -90,7 +90,7 @@ CLUSTER = RegisterBlock(name="cluster", doc="Control and status of a compute clu
            count=PERF_ENGINES),
     _value("sm_stalls", 0x280, "Active cycles in which a scratchpad requester was held back by "
                                "another: 0 activations, 1 weights and parameters, 2 tensor output, "
-                               "3 DMA writes, 4 DMA reads, 5 SIMD cores.", count=8),
+                               "3 DMA writes, 4 DMA reads, 5 and on SIMD cores.", count=8),
     _ring("base_low", 0x00, "Ring memory in GM, 64-byte aligned. Write while the ring is idle.",
           _rw("value", "Address bits 31:0.")),
     _ring("base_high", 0x04, "Ring memory in GM.", _rw("value", "Address bits 63:32.")),

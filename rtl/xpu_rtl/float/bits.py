@@ -2,7 +2,8 @@
 
 from amaranth import Const, Mux, Signal
 
-__all__ = ["INFINITY", "NAN", "first_set", "maximum", "named", "round_even", "shift_right"]
+__all__ = ["INFINITY", "NAN", "first_set", "maximum", "named", "round_even", "shift_right",
+           "total_of"]
 
 NAN = 0x7FC0_0000               #: the only NaN that is ever produced
 INFINITY = 0x7F80_0000
@@ -23,6 +24,19 @@ def maximum(m, name, values):
         for n in range(0, len(values) - 1, 2):
             a, b = values[n:n + 2]
             pairs.append(named(m, f"{name}_{level}_{n}", max(len(a), len(b)), Mux(a > b, a, b)))
+        values = [*pairs, *values[len(values) & ~1:]]
+        level += 1
+    return values[0]
+
+
+def total_of(m, name, values):
+    """Sum of unsigned values, in a balanced tree."""
+    level = 0
+    while len(values) > 1:
+        pairs = []
+        for n in range(0, len(values) - 1, 2):
+            a, b = values[n:n + 2]
+            pairs.append(named(m, f"{name}_{level}_{n}", max(len(a), len(b)) + 1, a + b))
         values = [*pairs, *values[len(values) & ~1:]]
         level += 1
     return values[0]

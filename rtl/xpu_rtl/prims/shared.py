@@ -1,9 +1,9 @@
 """Parts of a design that are there several times, and are written once."""
 
 from amaranth import ClockSignal, Const, Instance, ResetInserter, ResetSignal, Value
-from amaranth.lib.wiring import In
+from amaranth.lib.wiring import In, Out
 
-__all__ = ["instance_of", "ports_of", "shared"]
+__all__ = ["instance_of", "port_widths", "ports_of", "shared"]
 
 
 def _members(component):
@@ -17,6 +17,14 @@ def _members(component):
 def ports_of(component):
     """The ports of a component as ``rtlil.convert`` takes them."""
     return {name: (signal, None) for name, _, signal in _members(component)}
+
+
+def port_widths(component):
+    """Names of the ports of the module, but its clock: ``(inputs, outputs)`` with their widths."""
+    members = list(_members(component))
+    inputs, outputs = ({name: len(signal) for name, flow, signal in members if flow == direction}
+                       for direction in (In, Out))
+    return {"rst": 1} | inputs, outputs
 
 
 def instance_of(component, name, reset=0):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ..params import XpuConfig
 
-__all__ = ["REQUESTERS", "Requester", "requesters_of"]
+__all__ = ["REQUESTERS", "Requester", "requesters_of", "simd_ports"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,13 @@ REQUESTERS = (
 )
 
 
+def simd_ports(config: XpuConfig):
+    """Names of the ports of the SIMD cores, one for every two; core n uses that of n modulo their
+    number."""
+    return tuple(f"simd{n or ''}" for n in range(-(-config.simd_cores // 2)))
+
+
 def requesters_of(config: XpuConfig):
-    """The ports of a configuration's scratchpad: those above, and one for all SIMD cores."""
-    return (*REQUESTERS, *((Requester("simd", reads=True, writes=True),)
-                           if config.simd_cores else ()))
+    """The ports of a configuration's scratchpad: those above, and those of the SIMD cores."""
+    return (*REQUESTERS, *(Requester(name, reads=True, writes=True)
+                           for name in simd_ports(config)))

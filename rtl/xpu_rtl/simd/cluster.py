@@ -1,6 +1,6 @@
 """The SIMD cluster: cores, their instruction cache, their way to GM, and launches."""
 
-from amaranth import Cat, Const, Module, Signal, unsigned
+from amaranth import Cat, Const, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -12,59 +12,15 @@ from ..params import XpuConfig
 from ..prims.clock_gate import add_gated
 from ..prims.shared import shared as shared_module
 from ..scratchpad.port_mux import PortMux
+from ..scratchpad.requesters import simd_ports
 from ..scratchpad.types import ScratchpadPort
-from ..vector.types import TAG_BITS, VectorShape
 from .core import Core
 from .gm_bridge import GmBridge
 from .icache import InstructionCache
+from .observed import Observed
 from .types import CoreState
 
-__all__ = ["Observed", "SimdCluster"]
-
-
-class Observed(data.FlexibleLayout):
-    """What a core does in a cycle, for logs: fields of ``Core`` in words of 32 bits.
-
-    Behind the words of the scalar pipeline are those of the vector unit: ``vector`` (flags),
-    ``access_address``, ``access_data``, and for ``arithmetic`` and ``load`` each a word with tag
-    (4:0) and row (from 8 on), the strobes and the data of the row.
-    """
-
-    FLAGS = ("retire", "to_x", "to_f", "late", "load", "store", "csr", "trap", "late_x_valid",
-             "late_f_valid", "late_flags_valid", "vector_retired", "configure")
-    WORDS = ("flags", "pc", "word", "value", "address", "data", "late_x", "late_f")
-    VECTOR_FLAGS = (("arithmetic_valid", 1), ("load_valid", 1), ("done", 1), ("memory_done", 1),
-                    ("access", 1), ("stored", 1), ("size", 2), ("done_tag", 5), ("raised", 5),
-                    ("saturated", 1), ("memory_tag", 5))
-
-    def __init__(self, config: XpuConfig):
-        shape = VectorShape(config)
-        strobes = -(-shape.bytes // 32)
-        fields = {
-            **{name: data.Field(1, n) for n, name in enumerate(self.FLAGS)},
-            **{name: data.Field(unsigned(5), 16 + 5 * n) for n, name in enumerate(
-                ("late_x_rd", "late_f_rd", "late_flags"))},
-            **{name: data.Field(unsigned(32), 32 * n) for n, name in enumerate(self.WORDS) if n},
-        }
-        at = 32 * len(self.WORDS)
-        bit = at
-        for name, width in self.VECTOR_FLAGS:
-            fields[f"vector_{name}"] = data.Field(unsigned(width), bit)
-            bit += width
-        for name in ("access_address", "access_data"):
-            at += 32
-            fields[name] = data.Field(unsigned(32), at)
-        for name in ("arithmetic", "load"):
-            at += 32
-            fields[f"{name}_tag"] = data.Field(unsigned(TAG_BITS), at)
-            fields[f"{name}_row"] = data.Field(unsigned(shape.row_bits), at + 8)
-            at += 32
-            fields[f"{name}_strobe"] = data.Field(unsigned(shape.bytes), at)
-            at += 32 * (strobes - 1)
-            at += 32
-            fields[f"{name}_data"] = data.Field(unsigned(shape.width), at)
-            at += shape.width - 32
-        super().__init__(at + 32, fields)
+__all__ = ["SimdCluster"]
 
 
 class SimdCluster(wiring.Component):
@@ -88,8 +44,8 @@ class SimdCluster(wiring.Component):
         Instructions.
     read, write : Out(AxiReadPort(config.bus_width)), Out(AxiWritePort(config.bus_width))
         Plain loads and stores.
-    sm : Out(ScratchpadPort(config))
-        Scratchpad, which the cores reach in turns.
+    sm : Out(ScratchpadPort(config)).array(len(simd_ports(config)))
+        Scratchpad. Core n uses port n modulo their number, in turns with others.
     reset : In(1)
         Reset of the cores, with that of the component: their clocks are gated.
     observed : Out(ArrayLayout(Observed(config), simd_cores))
@@ -110,7 +66,7 @@ class SimdCluster(wiring.Component):
             "port": Out(EnginePort(LAUNCH)), "windows": In(ring_windows(config)),
             "fetch": Out(AxiReadPort(config.bus_width)), "read": Out(AxiReadPort(config.bus_width)),
             "write": Out(AxiWritePort(config.bus_width)),
-            "sm": Out(ScratchpadPort(config)), "reset": In(1),
+            "sm": Out(ScratchpadPort(config)).array(len(simd_ports(config))), "reset": In(1),
             "observed": Out(data.ArrayLayout(Observed(config), config.simd_cores)),
         })
 
@@ -126,8 +82,12 @@ class SimdCluster(wiring.Component):
 
         m.submodules.icache = icache = InstructionCache(config)
         m.submodules.bridge = bridge = GmBridge(config)
-        m.submodules.shared = shared = PortMux(config, count)
-        connect(m, shared.port, flipped(self.sm))
+        ways = []       # to SM, by core
+        for n, way in enumerate(self.sm):
+            users = range(n, count, len(self.sm))
+            m.submodules[f"shared_{n}"] = shared = PortMux(config, len(users))
+            connect(m, shared.port, flipped(way))
+            ways.append(iter(shared.requesters))
         connect(m, icache.bus, flipped(self.fetch))
         connect(m, bridge.read, flipped(self.read))
         connect(m, bridge.write, flipped(self.write))
@@ -145,14 +105,14 @@ class SimdCluster(wiring.Component):
                       awake=start | running | ~core.quiet | self.reset)
             connect(m, core.instruction, icache.cores[n])
             connect(m, core.gm, bridge.cores[n])
-            connect(m, core.sm, shared.requesters[n])
+            connect(m, core.sm, next(ways[n % len(ways)]))
             m.d.comb += [
                 started[n].eq(body.cores > n), core.start.eq(start & started[n]),
                 core.entry.eq(body.entry), core.stop.eq(stop), core.flat.eq(body.flat),
                 core.allowed.eq(allowed), core.hart.eq(n), core.cores.eq(body.cores),
                 core.argument.eq(argument),
             ]
-            self._observe(m, core, self.observed[n])
+            m.d.comb += self.observed[n].eq(core.observed)
             cores.append(core)
         busy, trapped, quiet = (Signal(count, name=name) for name in ("busy", "trapped", "quiet"))
         m.d.comb += [
@@ -169,7 +129,7 @@ class SimdCluster(wiring.Component):
         m.d.comb += arrived.eq(Cat(core.at_barrier for core in cores))
         m.d.sync += release.eq(~release & arrived.any() & (arrived | ~busy).all())
         for core in cores:
-            m.d.comb += core.release.eq(release)
+            m.d.comb += core.resume.eq(release)
 
         fault = port.done.p.fault
         bad, bad_lsb = Signal(), Signal(32)
@@ -236,30 +196,3 @@ class SimdCluster(wiring.Component):
             ]
         assert (Activity.IDLE.value, Activity.BUSY.value) == (0, 1)
         return m
-
-    @staticmethod
-    def _observe(m, core, seen):
-        retired = core.retired
-        m.d.comb += [
-            seen.retire.eq(core.retire), seen.late_x_valid.eq(core.late_x_valid),
-            seen.late_f_valid.eq(core.late_f_valid),
-            seen.late_flags_valid.eq(core.late_flags_valid), seen.late_flags.eq(core.late_flags),
-            seen.late_x_rd.eq(core.late_x.rd), seen.late_f_rd.eq(core.late_f.rd),
-            seen.late_x.eq(core.late_x.value), seen.late_f.eq(core.late_f.value),
-            *(seen[name].eq(retired[name]) for name in (
-                "to_x", "to_f", "late", "load", "store", "csr", "trap", "pc", "word", "value",
-                "address", "data")),
-            seen.vector_retired.eq(retired.vector), seen.configure.eq(retired.configure),
-        ]
-        vector = core.vector
-        m.d.comb += [
-            *(seen[f"vector_{name}"].eq(vector[name]) for name in (
-                "arithmetic_valid", "load_valid", "done", "memory_done", "access", "stored",
-                "size", "memory_tag")),
-            seen.vector_done_tag.eq(vector.completion.tag),
-            seen.vector_raised.eq(vector.completion.flags),
-            seen.vector_saturated.eq(vector.completion.saturated),
-            seen.access_address.eq(vector.address), seen.access_data.eq(vector.data),
-            *(seen[f"{side}_{name}"].eq(vector[side][name]) for side in ("arithmetic", "load")
-              for name in ("tag", "row", "strobe", "data")),
-        ]

@@ -1,17 +1,17 @@
 """A core: the scalar pipeline, with its units around it."""
 
-from amaranth import Module, Mux
+from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from ..command.windows import RingWindows
 from ..params import XpuConfig
 from ..scratchpad.types import ScratchpadPort
-from ..vector.unit import VectorObserved
 from .decode_stage import decode_stage
 from .execute_stage import execute_stage
+from .observed import Observed, observe
 from .pipeline import Pipeline
-from .types import CoreState, GmPort, InstructionPort, LateResult, Retired
+from .types import CoreState, GmPort, InstructionPort
 from .write_back import write_back
 
 __all__ = ["Core"]
@@ -53,13 +53,10 @@ class Core(wiring.Component):
         Memory.
     flush : Out(1)
         A FENCE.I retires: forget cached instructions.
-    at_barrier, release : Out(1), In(1)
+    at_barrier, resume : Out(1), In(1)
         An access to BARRIER waits; it may end, or the kernel is stopped.
-    issues : Out(1)
-        The vector unit's arithmetic pipe takes a row.
-    retired, late_x, late_f, late_flags, vector : Out
-        For logs: an instruction (valid in ``retire``), late results (valid in ``late_x_valid``,
-        ``late_f_valid``) in registers X and F, exceptions with ``late_flags_valid``.
+    observed : Out(Observed(config))
+        For logs: what it did in the cycle before.
 
     Timing
     ------
@@ -68,8 +65,8 @@ class Core(wiring.Component):
     Throughput: one instruction per cycle, a load or store in two. The result of a load from LM
     can be used 4 cycles later, a product's 4, that of a floating-point operation 10.
     Backpressure: full.
-    Combinational paths: none from port to port but ``gm.rsp`` and ``sm.rsp`` to
-    ``retired``.
+    Combinational paths: none but from ``allowed`` and ``flat``, which change at rest: so its
+    simulation can be a library of its own (``sim/part.py``), and a test holds it to that.
     Reset: IDLE. Registers keep what they hold.
     """
 
@@ -82,11 +79,8 @@ class Core(wiring.Component):
             "trap_value": Out(32), "pc": Out(32), "quiet": Out(1),
             "instruction": Out(InstructionPort(config)), "gm": Out(GmPort(config)),
             "sm": Out(ScratchpadPort(config)), "allowed": In(RingWindows()),
-            "flush": Out(1), "at_barrier": Out(1), "release": In(1),
-            "retire": Out(1), "retired": Out(Retired), "late_x_valid": Out(1),
-            "late_x": Out(LateResult), "late_f_valid": Out(1), "late_f": Out(LateResult),
-            "late_flags_valid": Out(1), "late_flags": Out(5),
-            "vector": Out(VectorObserved(config)), "issues": Out(1),
+            "flush": Out(1), "at_barrier": Out(1), "resume": In(1),
+            "observed": Out(Observed(config)),
         })
 
     def elaborate(self, platform):
@@ -109,8 +103,7 @@ class Core(wiring.Component):
             vector.sm.rsp.payload.eq(self.sm.rsp.payload),
             mine.waiting.eq(self.sm.waiting), vector.sm.waiting.eq(self.sm.waiting),
             vector.loaded.eq(load_store.o.valid & load_store.o.p.vector),
-            vector.value.eq(load_store.o.p.value), self.vector.eq(vector.observed),
-            self.issues.eq(vector.issues),
+            vector.value.eq(load_store.o.p.value),
         ]
         connect(m, vector.local, load_store.rows)
         m.d.comb += [
@@ -121,14 +114,17 @@ class Core(wiring.Component):
         decode_stage(m, self, pipe)
         execute_stage(m, self, pipe)
         write_back(m, self, pipe)
+        observe(m, pipe, self.observed)
         self._run(m, pipe)
         return m
 
     def _run(self, m, pipe):
         """The state of the kernel."""
         fetch, csr = pipe.fetch, pipe.csr
+        stopping = Signal()
+        m.d.sync += stopping.eq(self.stop)
         m.d.comb += [
-            fetch.enable.eq((self.state == CoreState.RUNNING) & ~self.stop),
+            fetch.enable.eq((self.state == CoreState.RUNNING) & ~stopping),
             fetch.redirect.eq(pipe.redirect | self.start),
             fetch.target.eq(Mux(self.start, self.entry, pipe.target)),
         ]

@@ -18,6 +18,7 @@ def execute_stage(m, core, pipe):
     """Do what the instruction asks, or trap."""
     control, word, a, b = pipe.control, pipe.word, pipe.a, pipe.b
     csr, load_store, multiply, unit = pipe.csr, pipe.load_store, pipe.multiply, pipe.float
+    seen = pipe.seen
     is_unit = {}
     for one in Unit:
         is_unit[one] = Signal(name=f"is_{one.name.lower()}")
@@ -93,7 +94,7 @@ def execute_stage(m, core, pipe):
         with m.Case(Unit.FLOAT):
             m.d.comb += finished.eq(unit.i.ready)
         with m.Case(Unit.CSR):
-            m.d.comb += finished.eq(quiet & (core.release | ~barrier))
+            m.d.comb += finished.eq(quiet & (core.resume | ~barrier))
         with m.Case(Unit.SYSTEM):
             m.d.comb += finished.eq(quiet)
         with m.Case(Unit.VECTOR):
@@ -151,6 +152,7 @@ def execute_stage(m, core, pipe):
 
     request = unit.i.p
     adds = control.floating.unit_factor & ~control.floating.no_addend
+    fences = Signal()
     # The vector unit's accesses come while the pipeline waits for them.
     element = pipe.vector.element
     m.d.comb += [load_store.i.valid.eq(scalar_access | element.valid),
@@ -171,8 +173,9 @@ def execute_stage(m, core, pipe):
         csr.trap_value.eq(Mux(failure, Mux(is_unit[Unit.VECTOR], issue.address, data_address),
                               trap_value)),
         csr.mret.eq(pipe.done & is_unit[Unit.SYSTEM] & (system == SystemOp.MRET)),
-        core.flush.eq(pipe.done & is_unit[Unit.SYSTEM] & (system == SystemOp.FENCE_I)),
+        fences.eq(pipe.done & is_unit[Unit.SYSTEM] & (system == SystemOp.FENCE_I)),
     ]
+    m.d.sync += core.flush.eq(fences)
     with m.If(element.valid):
         m.d.comb += load_store.i.payload.eq(element.payload)
     with m.If(taken_trap):
@@ -183,27 +186,27 @@ def execute_stage(m, core, pipe):
         m.d.comb += [pipe.redirect.eq(1), pipe.target.eq(target)]
     with m.Elif(csr.mret):
         m.d.comb += [pipe.redirect.eq(1), pipe.target.eq(csr.return_pc)]
-    with m.Elif(core.flush):
+    with m.Elif(fences):
         m.d.comb += [pipe.redirect.eq(1), pipe.target.eq(core.pc + 4)]
     m.d.comb += [
         pipe.exits.eq(csr.write & (csr.number == Csr.EXIT)),
         core.quiet.eq(quiet & ~pipe.fetch.busy & ~pipe.valid),
         csr.retired.eq(pipe.done),
-        core.retire.eq(pipe.done | taken_trap),
-        core.retired.pc.eq(core.pc), core.retired.word.eq(word),
-        core.retired.to_x.eq(control.rd_x),
-        core.retired.to_f.eq(control.rd_f), core.retired.late.eq(pipe.late),
-        core.retired.value.eq(Mux(taken_trap, taken_cause, pipe.result)),
-        core.retired.load.eq(is_unit[Unit.LOAD]), core.retired.store.eq(is_unit[Unit.STORE]),
-        core.retired.address.eq(Mux(is_unit[Unit.VECTOR], issue.log_place, data_address)),
-        core.retired.csr.eq(csr.write),
-        core.retired.data.eq(Mux(taken_trap, csr.trap_value,
+        seen.retire.eq(pipe.done | taken_trap),
+        seen.retired.pc.eq(core.pc), seen.retired.word.eq(word),
+        seen.retired.to_x.eq(control.rd_x),
+        seen.retired.to_f.eq(control.rd_f), seen.retired.late.eq(pipe.late),
+        seen.retired.value.eq(Mux(taken_trap, taken_cause, pipe.result)),
+        seen.retired.load.eq(is_unit[Unit.LOAD]), seen.retired.store.eq(is_unit[Unit.STORE]),
+        seen.retired.address.eq(Mux(is_unit[Unit.VECTOR], issue.log_place, data_address)),
+        seen.retired.csr.eq(csr.write),
+        seen.retired.data.eq(Mux(taken_trap, csr.trap_value,
                                  Mux(csr.write, csr.written, Mux(csr.mret, csr.status, Mux(
                                      is_unit[Unit.VECTOR] | is_unit[Unit.CONFIGURE],
                                      issue.log, b))))),
-        core.retired.vector.eq(is_unit[Unit.VECTOR]),
-        core.retired.configure.eq(is_unit[Unit.CONFIGURE]),
-        core.retired.trap.eq(taken_trap),
+        seen.retired.vector.eq(is_unit[Unit.VECTOR]),
+        seen.retired.configure.eq(is_unit[Unit.CONFIGURE]),
+        seen.retired.trap.eq(taken_trap),
     ]
 
 

@@ -37,7 +37,7 @@ class Fetch(wiring.Component):
     Latency: 1 cycle from ``redirect`` to ``port.req``, 1 from ``port.rsp`` to ``o``.
     Throughput: one instruction per cycle, if answers take at most ``DEPTH - 1`` cycles.
     Backpressure: full on ``o``; never more than ``DEPTH`` words are asked for ahead.
-    Combinational paths: ``redirect`` to ``port.req.valid``.
+    Combinational paths: ``enable`` to ``port.req.valid``, ``redirect`` to ``o.valid``.
     Reset: nothing is fetched or awaited.
     """
 
@@ -62,8 +62,7 @@ class Fetch(wiring.Component):
         dropped = Signal(range(self.DEPTH + 1))     # ... the first of which nobody wants
         asked = Signal()
         m.d.comb += [
-            request.valid.eq(self.enable & ~self.redirect
-                             & (awaited + words.level < self.DEPTH)),
+            request.valid.eq(self.enable & (awaited + words.level < self.DEPTH)),
             request.payload.eq(Cat(Const(0, shift), next_word)),
             asked.eq(request.valid & request.ready),
             words.w_data.eq(answer.payload), words.w_en.eq(answer.valid & (dropped == 0)),
@@ -73,7 +72,7 @@ class Fetch(wiring.Component):
         m.d.comb += left.eq(awaited - answer.valid)
         m.d.sync += awaited.eq(left + asked)
         with m.If(self.redirect):
-            m.d.sync += [dropped.eq(left), next_word.eq(self.target[shift:]), pc.eq(self.target)]
+            m.d.sync += [dropped.eq(left + asked), next_word.eq(self.target[shift:]), pc.eq(self.target)]
         with m.Else():
             with m.If(asked):
                 m.d.sync += next_word.eq(next_word + 1)

@@ -13,6 +13,7 @@ from .decode import Control, Decoder
 from .fetch import Fetch
 from .load_store import LoadStore
 from .multiply import MultiplyDivide
+from .types import CoreEvents
 
 __all__ = ["Pipeline"]
 
@@ -46,6 +47,8 @@ class Pipeline:
         What it writes to its register at once; its result comes later instead.
     redirect, target, exits : Signal
         Fetching goes on elsewhere; the kernel ends.
+    seen : Signal(CoreEvents)
+        What is to be logged of this cycle.
     taken_trap, port_free : Signal
         A trap is taken; no late result needs the write port.
     """
@@ -55,7 +58,9 @@ class Pipeline:
         m.submodules.decoder = self.decoder = Decoder()
         m.submodules.load_store = self.load_store = LoadStore(config)
         m.submodules.multiply = self.multiply = MultiplyDivide()
-        m.submodules.float = self.float = FloatUnit()
+        self.float = FloatUnit()
+        add_gated(m, platform, "float", self.float,
+                  awake=self.float.i.valid | self.float.busy, linger=2)
         m.submodules.csr = self.csr = CsrFile(config)
         self.vector, self.vector_check = VectorUnit(config), VectorCheck()
         if config.vector:
@@ -76,4 +81,5 @@ class Pipeline:
         self.result, self.late = Signal(32, name="x_result"), Signal(name="x_late")
         self.exits, self.taken_trap = Signal(name="exits"), Signal(name="taken_trap")
         self.port_free = Signal(name="port_free")
+        self.seen = Signal(CoreEvents, name="seen")
         self.redirect, self.target = Signal(name="redirect"), Signal(32, name="redirect_target")

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
 
-__all__ = ["CoreState", "FetchedInstruction", "GmPort", "GmRequest", "InstructionPort",
+__all__ = ["CoreEvents", "CoreState", "FetchedInstruction", "GmPort", "GmRequest", "InstructionPort",
            "LateResult", "LocalPort", "LocalRequest", "MemoryRequest", "Retired"]
 
 
@@ -110,6 +110,23 @@ class Retired(data.Struct):
     trap: 1
     vector: 1
     configure: 1
+
+
+class CoreEvents(data.Struct):
+    """What the scalar pipeline does in a cycle, for logs.
+
+    Fields: an instruction in ``retired``, if ``retire``; late results in ``late_x`` and ``late_f``,
+    if ``late_x_valid`` and ``late_f_valid``; exceptions in ``late_flags``, if ``late_flags_valid``.
+    """
+
+    retire: 1
+    retired: Retired
+    late_x_valid: 1
+    late_x: LateResult
+    late_f_valid: 1
+    late_f: LateResult
+    late_flags_valid: 1
+    late_flags: 5
 
 
 class InstructionPort(wiring.Signature):

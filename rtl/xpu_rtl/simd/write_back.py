@@ -11,7 +11,7 @@ def write_back(m, core, pipe):
     other, fma = unit.other, unit.fma_result
     x, f, word, vector = pipe.x, pipe.f, pipe.word, pipe.vector.scalar
     vector_x, vector_f = Signal(), Signal()
-    completion = pipe.vector.completion
+    completion, seen = pipe.vector.completion, pipe.seen
     load_x, load_f = Signal(), Signal()
     other_x, other_f = Signal(), Signal()
     m.d.comb += [
@@ -26,21 +26,21 @@ def write_back(m, core, pipe):
                             ~load_x & ~multiply.valid & ~other_x)),
         other.ready.eq(~unit.fma_valid & ~load_store.valid
                        & ~(other.p.integer & multiply.valid)),
-        core.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready)
+        seen.late_x_valid.eq(load_x | multiply.valid | (other_x & other.ready)
                              | (vector_x & vector.ready)),
-        core.late_f_valid.eq(unit.fma_valid | load_f | (other_f & other.ready)
+        seen.late_f_valid.eq(unit.fma_valid | load_f | (other_f & other.ready)
                              | (vector_f & vector.ready)),
-        core.late_x.eq(Mux(load_x, load_store.payload, Mux(
+        seen.late_x.eq(Mux(load_x, load_store.payload, Mux(
             multiply.valid, multiply.payload, Mux(
                 other_x & other.ready, Cat(other.p.tag, Const(0, 1), other.p.value),
                 vector.payload)))),
-        core.late_f.eq(Mux(unit.fma_valid, Cat(fma.tag, Const(1, 1), fma.value), Mux(
+        seen.late_f.eq(Mux(unit.fma_valid, Cat(fma.tag, Const(1, 1), fma.value), Mux(
             load_f, load_store.payload, Mux(
                 other_f, Cat(other.p.tag, Const(1, 1), other.p.value), vector.payload)))),
-        core.late_flags_valid.eq(unit.fma_valid | (other.valid & other.ready)),
-        core.late_flags.eq(Mux(unit.fma_valid, fma.flags, other.p.flags)),
-        pipe.csr.flags_valid.eq(core.late_flags_valid | pipe.vector.done),
-        pipe.csr.flags.eq(Mux(core.late_flags_valid, core.late_flags, 0)
+        seen.late_flags_valid.eq(unit.fma_valid | (other.valid & other.ready)),
+        seen.late_flags.eq(Mux(unit.fma_valid, fma.flags, other.p.flags)),
+        pipe.csr.flags_valid.eq(seen.late_flags_valid | pipe.vector.done),
+        pipe.csr.flags.eq(Mux(seen.late_flags_valid, seen.late_flags, 0)
                           | Mux(pipe.vector.done, completion.flags.as_value(), 0)),
         pipe.csr.saturated.eq(pipe.vector.done & completion.saturated),
         pipe.csr.float_written.eq(f.write.en),
@@ -48,8 +48,8 @@ def write_back(m, core, pipe):
     rd = word[7:12]
     at_once = Signal()
     m.d.comb += at_once.eq(~pipe.late)
-    to = {"x": (x, core.late_x_valid, core.late_x, pipe.control.rd_x & (rd != 0)),
-          "f": (f, core.late_f_valid, core.late_f, pipe.control.rd_f)}
+    to = {"x": (x, seen.late_x_valid, seen.late_x, pipe.control.rd_x & (rd != 0)),
+          "f": (f, seen.late_f_valid, seen.late_f, pipe.control.rd_f)}
     conflicts = []
     for letter, (registers, late, result, wanted) in to.items():
         wants = Signal(name=f"wants_{letter}")

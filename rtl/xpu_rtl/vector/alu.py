@@ -1,4 +1,4 @@
-"""The integer operations of a vector row, and those on mask registers."""
+"""The integer operations of a vector row."""
 
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
@@ -6,10 +6,10 @@ from amaranth.lib.wiring import In, Out
 
 from ..float.bits import named
 from ..params import XpuConfig
-from .operations import AluOp, MaskOp
+from .operations import AluOp
 from .types import VectorShape
 
-__all__ = ["VectorAlu", "mask_row", "round_off"]
+__all__ = ["VectorAlu", "round_off"]
 
 
 def round_off(vxrm, result_lowest, first_lost, others_lost):
@@ -47,8 +47,8 @@ class VectorAlu(wiring.Component):
 
     Timing
     ------
-    Latency: results are there in the cycle after ``load``, and stay. Throughput: a row per cycle.
-    Backpressure: none. Combinational paths: none. Reset: none.
+    Latency: results are there 2 cycles after ``load``, and stay until 2 cycles after the next.
+    Throughput: a row per cycle. Backpressure: none. Combinational paths: none. Reset: none.
     """
 
     def __init__(self, config: XpuConfig):
@@ -78,7 +78,7 @@ class VectorAlu(wiring.Component):
         with m.Switch(held["width"]):
             for exponent, (result, bits, saturated) in enumerate(results):
                 with m.Case(exponent):
-                    m.d.comb += [self.result.eq(result), self.bits.eq(bits),
+                    m.d.sync += [self.result.eq(result), self.bits.eq(bits),
                                  self.saturated.eq(saturated)]
         return m
 
@@ -169,32 +169,3 @@ class VectorAlu(wiring.Component):
                 with case(one):
                     m.d.comb += bit.eq(value)
         return result, bit, saturated
-
-
-def mask_row(m, op, a, b, active, found):
-    """A row of a mask register: the new bits, the number of those set in ``a`` and active, whether
-    there are some, and the place of the first.
-
-    ``found`` says that one was set in a row before.
-    """
-    width = len(a)
-    chosen = named(m, "chosen", width, a & active)
-    some = named(m, "some", 1, chosen.any())
-    lowest = named(m, "lowest", width, chosen & -chosen)
-    # Zeros below the lowest bit that is set.
-    before = named(m, "before", width, Mux(found, 0, Mux(some, lowest - 1, -1)))
-    only = named(m, "only", width, Mux(found, 0, lowest))
-    result = Signal(width, name="mask_result")
-    functions = {MaskOp.AND: a & b, MaskOp.NAND: ~(a & b), MaskOp.ANDN: a & ~b, MaskOp.XOR: a ^ b,
-                 MaskOp.OR: a | b, MaskOp.NOR: ~(a | b), MaskOp.ORN: a | ~b,
-                 MaskOp.XNOR: ~(a ^ b), MaskOp.BEFORE_FIRST: before, MaskOp.ONLY_FIRST: only,
-                 MaskOp.INCLUDING_FIRST: before | only}
-    with m.Switch(op):
-        for one, value in functions.items():
-            with m.Case(one.value):
-                m.d.comb += result.eq(value)
-    count = named(m, "count", width.bit_length(), sum(chosen))
-    place = Cat(named(m, f"place_{bit}", 1, Cat(
-        lowest[n] for n in range(width) if n >> bit & 1).any())
-        for bit in range((width - 1).bit_length()))
-    return result, count, some, place

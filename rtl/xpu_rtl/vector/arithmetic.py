@@ -15,6 +15,7 @@ from .divide import VectorDivide
 from .engine_stage import engine_stage
 from .floating import VectorFloat
 from .issue_stage import issue_stage
+from .mask import VectorMask
 from .multiply import VectorMultiply
 from .operations import Kind
 from .result_stage import ResultStage
@@ -87,18 +88,20 @@ class VectorArithmetic(wiring.Component):
         m = Module()
         config = self.config
         serial, alu, compare = VectorSerial(config), VectorAlu(config), VectorCompare(config)
+        mask = VectorMask(config)
         multiply, divide = VectorMultiply(config), VectorDivide(self.shape.lanes)
         m.submodules.float = floating = VectorFloat(config)
         m.submodules.results = results = ResultStage(config)
         self._serial_running = Signal(name="serial_running")
         for name, unit, awake in (
                 ("serial", serial, serial.start | self._serial_running), ("alu", alu, alu.load),
-                ("compare", compare, compare.load),
+                ("compare", compare, compare.load), ("mask", mask, mask.load | mask.take),
                 ("multiply", multiply, multiply.enable | multiply.busy),
                 ("divide", divide, divide.start | divide.busy)):
             add_gated(m, platform, name, unit, awake=awake, linger=2)
-        self.parts = SimpleNamespace(serial=serial, alu=alu, compare=compare, multiply=multiply,
-                                      divide=divide, float=floating, results=results)
+        self.parts = SimpleNamespace(serial=serial, alu=alu, compare=compare, mask=mask,
+                                     multiply=multiply, divide=divide, float=floating,
+                                     results=results)
         advance = Signal()
         issued = issue_stage(m, self, advance)
         widened = widen_stage(m, self, issued, advance)

@@ -41,8 +41,8 @@ class VectorCompare(wiring.Component):
 
     Timing
     ------
-    Latency: results are there in the cycle after ``load``, and stay. Throughput: a row per cycle.
-    Backpressure: none. Combinational paths: none. Reset: none.
+    Latency: results are there 2 cycles after ``load``, and stay until 2 cycles after the next.
+    Throughput: a row per cycle. Backpressure: none. Combinational paths: none. Reset: none.
     """
 
     def __init__(self, config: XpuConfig):
@@ -73,7 +73,7 @@ class VectorCompare(wiring.Component):
                                              Const(1))
             estimated, estimate_flags = estimate(m, f"estimate_{n}", op[0], left, half,
                                                  held["rounding"])
-            m.d.comb += [
+            m.d.sync += [
                 self.result.word_select(n, 32).eq(Mux(
                     estimates, estimated, Mux(halves, Cat(wide[:16], narrow), wide))),
                 self.flags.wide[n].eq(Mux(estimates, estimate_flags.as_value(),
@@ -82,7 +82,7 @@ class VectorCompare(wiring.Component):
             ]
             bits = named(m, f"bits_{n}", 2, Cat(wide[0], narrow[0]) ^ not_equal.replicate(2))
             with m.If(halves):
-                m.d.comb += self.bits.word_select(n, 2).eq(bits)
+                m.d.sync += self.bits.word_select(n, 2).eq(bits)
             with m.Else():
-                m.d.comb += self.bits[n].eq(bits[0])
+                m.d.sync += self.bits[n].eq(bits[0])
         return m

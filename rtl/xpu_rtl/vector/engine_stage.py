@@ -1,9 +1,8 @@
 """Vector arithmetic, third stage: the engines."""
 
-from amaranth import Cat, Mux, Signal
+from amaranth import Mux, Signal
 
 from ..float.bits import named
-from .alu import mask_row
 from .operations import Engine, MaskOp
 
 __all__ = ["engine_stage"]
@@ -13,6 +12,7 @@ def engine_stage(m, unit, widened, advance):
     """Add the logic: the row goes to its engine, its record to the results. Drives ``advance``."""
     units, x, valid = unit.parts, widened.x, widened.valid
     multiply, divide, floating = units.multiply, units.divide, units.float
+    alu, compare, mask = units.alu, units.compare, units.mask
     results, op, serial = units.results, x.op, units.serial
     engine = {one: named(m, f"engine_{one.name.lower()}", 1, valid & (op.engine == one))
               for one in Engine if one < Engine.PERMUTE}
@@ -22,11 +22,11 @@ def engine_stage(m, unit, widened, advance):
     long = named(m, "long", 1, engine[Engine.FMA] | engine[Engine.FROM_INTEGER])
     to_scalar = named(m, "to_scalar", 1, engine[Engine.MASK] & (op.op >= MaskOp.COUNT)
                       & x.beat.last)
-    dividing = Signal()
+    dividing, counted = Signal(), Signal()
     quotient = named(m, "quotient", 1, engine[Engine.DIVIDE] & dividing & ~divide.busy)
     ready = Signal(name="x_ready")
     m.d.comb += ready.eq(
-        (short & results.free_1 & ~(to_scalar & unit.scalar.valid))
+        (short & results.free_1 & ~(to_scalar & (unit.scalar.valid | counted)))
         | (two & results.free_2) | (long & ~floating.settling)
         | (quotient & results.free_1) | floating.divided)
     leaves = named(m, "x_leaves", 1, valid & ready)
@@ -61,41 +61,26 @@ def engine_stage(m, unit, widened, advance):
             floating.rounding.eq(serial.request.rounding),
         ]
 
-    # Masks.
-    found, count = Signal(), Signal(unit.shape.vl_bits)
-    was_found = named(m, "was_found", 1, found & ~x.first)
-    mask_result, set_bits, some, place = mask_row(m, op.op, x.a, x.b, x.active, was_found)
-    total = named(m, "mask_total", unit.shape.vl_bits, set_bits + Mux(x.first, 0, count))
-    where = named(m, "where", unit.shape.vl_bits, Mux(
-        was_found, count, Cat(place, x.now)))
-    finds = op.op == MaskOp.FIND_FIRST
-    with m.If(leaves & engine[Engine.MASK]):
-        m.d.sync += [found.eq(was_found | some), count.eq(Mux(finds, where, total))]
+    # Masks. What is counted or found in the last row is there a cycle later.
+    m.d.comb += mask.take.eq(leaves & engine[Engine.MASK])
+    m.d.sync += counted.eq(leaves & to_scalar)
     with m.If(unit.scalar.valid & unit.scalar.ready):
         m.d.sync += unit.scalar.valid.eq(0)
     with m.If(leaves & to_scalar):
-        m.d.sync += [
-            unit.scalar.valid.eq(1), unit.scalar.p.rd.eq(x.rd), unit.scalar.p.floating.eq(0),
-            unit.scalar.p.value.eq(Mux(finds, Mux(was_found | some, where, -1), total)),
-        ]
-    merged = (mask_result & x.active) | (x.c & ~x.active)
+        m.d.sync += [unit.scalar.p.rd.eq(x.rd), unit.scalar.p.floating.eq(0)]
+    with m.If(counted):
+        m.d.sync += [unit.scalar.valid.eq(1), unit.scalar.p.value.eq(mask.value)]
 
     # What is there at once waits a cycle for its record.
     with m.If(leaves & short):
-        m.d.sync += results.old.eq(x.c)
-        with m.If(engine[Engine.MASK]):
-            m.d.sync += [results.short.eq(merged), results.written.eq(x.active)]
-        with m.Elif(engine[Engine.COMPARE]):
-            m.d.sync += [results.short.eq(units.compare.result),
-                         results.bits.eq(units.compare.bits),
-                         results.short_flags.eq(units.compare.flags)]
-        with m.Else():
-            m.d.sync += [results.short.eq(units.alu.result), results.bits.eq(units.alu.bits),
-                         results.short_saturated.eq(units.alu.saturated)]
+        m.d.sync += [results.old.eq(x.c), results.written.eq(x.active)]
     m.d.comb += [
         results.i.valid.eq(leaves), results.i.payload.eq(x.beat),
         results.after_1.eq(short | quotient), results.after_2.eq(two),
-        results.product.eq(multiply.result), results.product_saturated.eq(multiply.saturated),
+        results.integer.eq(alu.result), results.saturated.eq(alu.saturated),
+        results.compared.eq(compare.result), results.compare_flags.eq(compare.flags),
+        results.bits.eq(Mux(results.from_alu, alu.bits, compare.bits)),
+        results.mask.eq(mask.result), results.product.eq(multiply.result), results.product_saturated.eq(multiply.saturated),
         results.quotient.eq(divide.result), results.integers.eq(floating.integers),
         results.integer_flags.eq(floating.integer_flags), results.fma.eq(floating.fma_result),
         results.fma_flags.eq(floating.fma_flags), floating.halves_now.eq(results.halves_now),

@@ -1,11 +1,11 @@
 """The vector registers of a core."""
 
-from amaranth import Module, Mux, Signal, unsigned
+from amaranth import Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
+from ..prims.register_file import RegisterFile
 from .types import RowWrite, VectorShape
 
 __all__ = ["VectorRegisters"]
@@ -60,30 +60,29 @@ class VectorRegisters(wiring.Component):
         m.d.comb += self.second.ready.eq(~conflict)
         banks = []
         for bank in range(2):
-            memory = Memory(shape=unsigned(shape.width), depth=shape.total // 2, init=[])
+            memory = RegisterFile(depth=shape.total // 2, width=shape.width, reads=self.READS)
             m.submodules[f"bank_{bank}"] = memory
-            write = memory.write_port(granularity=8)
             first = Signal(name=f"first_{bank}")
             chosen = Signal(RowWrite(self._config), name=f"write_{bank}")
             second = self.second.valid & (self.second.p.row[0] == bank)
             m.d.comb += [
                 first.eq(self.first.valid & (self.first.p.row[0] == bank)),
                 chosen.eq(Mux(first, self.first.payload, self.second.payload)),
-                write.addr.eq(chosen.row[1:]), write.data.eq(chosen.data),
-                write.en.eq(Mux(first | second, chosen.strobe, 0)),
+                memory.w_addr.eq(chosen.row[1:]), memory.w_data.eq(chosen.data),
+                memory.w_strobe.eq(Mux(first | second, chosen.strobe, 0)),
             ]
-            banks.append([memory.read_port(domain="comb") for _ in range(self.READS)])
+            banks.append(memory)
             # The mask register, row by row.
             for row in range(shape.rows):
                 if row % 2 == bank:
                     part = self.v0.word_select(row, shape.width)
                     with m.If(chosen.row == row):
                         for byte in range(shape.bytes):
-                            with m.If(write.en[byte]):
+                            with m.If(memory.w_strobe[byte]):
                                 m.d.sync += part.word_select(byte, 8).eq(
                                     chosen.data.word_select(byte, 8))
         for n, port in enumerate(self.read):
-            for bank in range(2):
-                m.d.comb += banks[bank][n].addr.eq(port.row[1:])
-            m.d.comb += port.data.eq(Mux(port.row[0], banks[1][n].data, banks[0][n].data))
+            even, odd = (bank.read[n] for bank in banks)
+            m.d.comb += [even.addr.eq(port.row[1:]), odd.addr.eq(port.row[1:]),
+                         port.data.eq(Mux(port.row[0], odd.data, even.data))]
         return m

@@ -51,9 +51,11 @@ class ResultStage(wiring.Component):
         Its result comes 1 or 2 cycles later, else as that of a multiply-add.
     free_1, free_2 : Out(1)
         It may.
-    short, bits, old, written, short_flags, short_saturated : In
-        Results after one cycle; ``old`` is the mask register written, ``written`` (of MASK) which
-        of its bits.
+    integer, saturated, compared, compare_flags, bits, mask, old, written : In
+        Results after one cycle, of ALU, COMPARE (``bits`` of either) and MASK; ``old`` is the mask
+        register written, ``written`` (of MASK) which of its bits.
+    from_alu : Out(1)
+        Whose ``bits`` are due.
     quotient, product, product_saturated, integers, integer_flags, fma, fma_flags : In
         Those of the others.
     halves_now : Out(1)
@@ -78,9 +80,9 @@ class ResultStage(wiring.Component):
         super().__init__({
             "i": In(stream.Signature(Beat(config), always_ready=True)),
             "after_1": In(1), "after_2": In(1), "free_1": Out(1), "free_2": Out(1),
-            "short": In(row), "bits": In(shape.bytes), "old": In(row), "written": In(row),
-            "short_flags": In(flags),
-            "short_saturated": In(shape.bytes), "quotient": In(row), "product": In(row),
+            "integer": In(row), "saturated": In(shape.bytes), "compared": In(row),
+            "compare_flags": In(flags), "bits": In(shape.bytes), "from_alu": Out(1),
+            "mask": In(row), "old": In(row), "written": In(row), "quotient": In(row), "product": In(row),
             "product_saturated": In(shape.bytes), "integers": In(row), "integer_flags": In(flags),
             "fma": In(row), "fma_flags": In(flags), "halves_now": Out(1),
             "write": Out(stream.Signature(RowWrite(config), always_ready=True)), "clears": Out(1),
@@ -112,11 +114,12 @@ class ResultStage(wiring.Component):
                      self.halves_now.eq(due & (beat.width == 1))]
         with m.Switch(beat.engine):
             with m.Case(Engine.ALU.value):
-                m.d.comb += [row.eq(self.short), flags.eq(0), saturated.eq(self.short_saturated)]
+                m.d.comb += [row.eq(self.integer), flags.eq(0), saturated.eq(self.saturated),
+                             self.from_alu.eq(1)]
             with m.Case(Engine.MASK.value):
-                m.d.comb += [row.eq(self.short), flags.eq(0)]
+                m.d.comb += [row.eq(self.mask), flags.eq(0)]
             with m.Case(Engine.COMPARE.value):
-                m.d.comb += [row.eq(self.short), flags.eq(self.short_flags)]
+                m.d.comb += [row.eq(self.compared), flags.eq(self.compare_flags)]
             with m.Case(Engine.MULTIPLY.value):
                 m.d.comb += [row.eq(self.product), flags.eq(0),
                              saturated.eq(self.product_saturated)]

@@ -62,7 +62,7 @@ def widen_stage(m, unit, issued, advance):
         "op": VectorOp, "a": shape.width, "b": shape.width, "c": shape.width,
         "active": shape.width, "halves": 1,
         **{f"eew_{n}": 2 for n in ("s2", "s1", "d")}, "rounding": Rounding, "vxrm": 2,
-        "rd": 5, "first": 1, "now": len(w.now), "beat": unit.parts.results.i.p.shape(),
+        "rd": 5, "beat": unit.parts.results.i.p.shape(),
     }), name="x", reset_less=True)
     enters = named(m, "enters", 1, advance & issued.valid)
     with m.If(advance):
@@ -72,15 +72,17 @@ def widen_stage(m, unit, issued, advance):
     right = named(m, "right", shape.width, Mux(swap_1, s2, s1))
     rounding = named(m, "rounding_now", 3, Mux(op.rounding[0], Rounding.ZERO.value, Mux(
         op.rounding[1], Rounding.ODD.value, w.rounding.as_value())))
-    # These two hold their operands themselves.
-    alu, compare = unit.parts.alu, unit.parts.compare
-    for part, engine in ((alu, Engine.ALU), (compare, Engine.COMPARE)):
+    # These hold their operands themselves.
+    alu, compare, of_masks = unit.parts.alu, unit.parts.compare, unit.parts.mask
+    for part, engine in ((alu, Engine.ALU), (compare, Engine.COMPARE), (of_masks, Engine.MASK)):
         m.d.comb += [part.load.eq(enters & (op.engine == engine)), part.op.eq(op.op),
                      part.in2.eq(left), part.in1.eq(right)]
     m.d.comb += [
         alu.width.eq(w.width), alu.mask.eq(Mux(op.mask_operand, mask, 0)),
         alu.vxrm.eq(w.vxrm), compare.halves.eq(w.width == 1), compare.half.eq(w.eew_s2 == 1),
         compare.rounding.eq(rounding),
+        of_masks.first.eq(w.first), of_masks.number.eq(w.now), of_masks.active.eq(active),
+        of_masks.old.eq(operands["d"]),
     ]
     with m.If(enters):
         m.d.sync += [
@@ -89,8 +91,6 @@ def widen_stage(m, unit, issued, advance):
             taken.active.eq(active), taken.halves.eq(w.width == 1),
             *(taken[f"eew_{n}"].eq(w[f"eew_{n}"]) for n in ("s2", "s1", "d")),
             taken.rounding.eq(rounding), taken.vxrm.eq(w.vxrm), taken.rd.eq(w.rd),
-            taken.first.eq(w.first),
-            taken.now.eq(w.now),
             beat.engine.eq(op.engine), beat.tag.eq(w.tag), beat.last.eq(w.last),
             beat.width.eq(w.width), beat.shift.eq(w.shift_d), beat.place.eq(w.place),
             beat.mask_place.eq(w.mask_place), beat.row.eq(w.row),

@@ -36,7 +36,7 @@ class CommitLog {
   }
   CommitLog(const CommitLog&) = delete;
 
-  // `words`: WORDS per core, as `Observed` in rtl/xpu_rtl/simd/cluster.py.
+  // `words`: WORDS per core, as `Observed` in rtl/xpu_rtl/simd/observed.py.
   void sample(const uint32_t* words) {
     for (size_t core = 0; core < cores.size(); ++core, words += WORDS)
       if (words[FLAGS] & (RETIRE | LATE_X | LATE_F | LATE_FLAGS) || words[VECTOR] & VECTOR_ANY)
