@@ -232,9 +232,13 @@ class Device:
             raise DTypeError(f"kernel must be a Kernel, not {type(kernel).__name__}")
         with self._lock:
             self._check_open()
-            if kernel not in self._kernels:
-                self._kernels[kernel] = LoadedKernel(self, kernel)
-            launch(self, self._kernels[kernel], kernel, args, clusters, cores)
+            launch(self, self._load(kernel), kernel, args, clusters, cores)
+
+    def _load(self, kernel):
+        """The kernel in this device's memory."""
+        if kernel not in self._kernels:
+            self._kernels[kernel] = LoadedKernel(self, kernel)
+        return self._kernels[kernel]
 
     def _where(self, pc):
         """Function of a kernel that holds an address, for messages."""

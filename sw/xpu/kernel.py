@@ -15,7 +15,7 @@ from .elf import Elf
 from .errors import ArgumentError, DTypeError
 from .tensor import DTYPES, Tensor
 
-__all__ = ["WINDOW", "Kernel", "launch"]
+__all__ = ["WINDOW", "Kernel", "launch", "launch_command"]
 
 #: What a kernel sees of GM begins here; below is the core's own.
 WINDOW = 1 << CORE_GM_LSB
@@ -29,6 +29,7 @@ _INTEGERS |= {f"{name}_t": name for name in ("int8", "uint8", "int16", "uint16",
 _TYPES = _INTEGERS | {"float": "float32", "_Float16": "float16", "__bf16": "bfloat16"}
 _VLEN = 128             #: for which kernels are compiled first
 _ARGUMENTS = 16         #: most of a kernel
+_STACK_BYTES = 2048     #: of LM, at least
 _PRINT_BYTES = 8192     #: what a core can print in a launch, and a word
 
 
@@ -93,10 +94,10 @@ class LoadedKernel:
         address = (self.memory.address + 63) & -64
         self.elf = kernel.link(address, device.config)
         used = self.elf.symbols["__lm_used"]
-        if used > lm_bytes // 2:
-            raise ArgumentError(f"kernel {kernel.name!r} has {used} bytes of __local__ data; half "
-                                f"of the {lm_bytes} bytes of local memory are possible, the rest "
-                                "is stack")
+        if used > lm_bytes - _STACK_BYTES:
+            raise ArgumentError(f"kernel {kernel.name!r} has {used} bytes of __local__ data; "
+                                f"{lm_bytes - _STACK_BYTES} of the {lm_bytes} bytes of local "
+                                "memory are possible, the rest is stack")
         if self.elf.symbols["__sm_used"] > device.config.sm_bytes:
             raise ArgumentError(f"kernel {kernel.name!r} has {self.elf.symbols['__sm_used']} bytes "
                                 f"of __shared__ data; the scratchpad has {device.config.sm_bytes}")
@@ -175,6 +176,17 @@ def _array(device, kernel, one, value):
     return value
 
 
+def launch_command(loaded, argument, cores, **fields):
+    """Return the LAUNCH of a loaded kernel whose arguments lie at an address of the cores, and take
+    note of it."""
+    window = (1 << 64) - WINDOW
+    command = Command(Opcode.LAUNCH, entry=loaded.elf.entry, cores=cores, window=window,
+                      argument=argument + window & (1 << 64) - 1,
+                      invalidate=int(loaded.fresh), **{"clusters": 1} | fields)
+    loaded.fresh = False
+    return command
+
+
 def launch(device, loaded, kernel, args, clusters, cores):
     """Submit a launch; see ``Device.launch``."""
     count = device.config.simd_cores
@@ -200,12 +212,9 @@ def launch(device, loaded, kernel, args, clusters, cores):
             if isinstance(value, np.ndarray):
                 copies.append((value, tensor))
     block = device.tensor(np.array([*words, 0], np.uint32))
-    window = (1 << 64) - WINDOW
-    command = Command(Opcode.LAUNCH, entry=loaded.elf.entry, clusters=clusters, cores=cores,
-                      argument=block.address, window=window, invalidate=int(loaded.fresh))
+    command = launch_command(loaded, block.address + WINDOW, cores, clusters=clusters)
     device.submit([command], name=f"kernel {kernel.name}",
                   reads=[*reads, block, loaded.memory], writes=writes)
-    loaded.fresh = False
     if loaded.prints:
         try:
             device.synchronize()

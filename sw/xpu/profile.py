@@ -54,6 +54,11 @@ class Counters:
         return self.values
 
 
+def _issues(platform):
+    """Rows that vector arithmetic has taken, if the platform counts them."""
+    return getattr(platform, "bus_counters", {}).get("vector_issues")
+
+
 class Profile:
     """Figures of the work submitted within ``with device.profile() as p``.
 
@@ -73,6 +78,9 @@ class Profile:
         Payload the DMA engines have read from and written to global memory.
     bus_utilization : float
         The larger of the two / (bus bytes * ``cycles``).
+    vector_utilization : float or None
+        Cycles in which a core's vector arithmetic takes a row / (``cycles`` * cores); ``None`` on
+        a platform that does not count them, or without such cores.
     busy : dict
         By engine: cycles in which it moved or computed data.
     stalls : dict
@@ -90,7 +98,8 @@ class Profile:
         self._peak = {DTYPES[name]: config.lanes * config.word_bytes // DTYPES[name].itemsize
                       for name in ("int8", "uint8", "int16", "float16", "bfloat16")}
         self._bus_bytes = config.bus_bytes
-        self.cycles = self.utilization = self.bus_utilization = None
+        self.cycles = self.utilization = self.bus_utilization = self.vector_utilization = None
+        self._cores = config.simd_cores if config.vector else 0
         self.macs = self.bytes_read = self.bytes_written = 0
         self.seconds = 0.0
         engines = engine_names(config)
@@ -110,6 +119,7 @@ class Profile:
         self._seconds = self._device._work.seconds
         self._counters = Counters(platform)
         self._origin = platform.cycle_count
+        self._platform, self._issues = platform, _issues(platform)
         self._sampled = self._origin
 
     def _count_macs(self, dtype, macs):
@@ -138,6 +148,9 @@ class Profile:
         if self.cycles:
             work = sum(macs / self._peak[dtype] for dtype, macs in self._macs.items())
             self.utilization = work / self.cycles
+            if self._cores and self._issues is not None:
+                rows = _issues(self._platform) - self._issues
+                self.vector_utilization = rows / (self.cycles * self._cores)
             self.bus_utilization = (max(self.bytes_read, self.bytes_written)
                                     / (self._bus_bytes * self.cycles))
         else:

@@ -177,3 +177,26 @@ def test_loops_become_vectors(dev):
     dev.synchronize()
     exact = x.astype(np.float64) ** 2 + 1
     np.testing.assert_allclose(out, exact, rtol=2e-7)
+
+
+def test_scalar_accesses_to_sm_between_rows(dev):
+    """What comes back for them is none of the vector unit's: not even when its last access was a
+    load from SM."""
+    kernel = xpu.Kernel.from_source(HEADER + """
+    __global__ void turns(const int *x, int *out) {
+      __shared__ static int from[64], other[8];
+      GM2LM(x, from, 256);
+      for (int n = 0; n < 8; ++n) {
+        vint32m2_t v = __riscv_vle32_v_i32m2(from + n, 8);
+        other[n] = __riscv_vmv_x_s_i32m2_i32(v);
+        __riscv_vse32_v_i32m2(from + 32, v, 8);
+        other[n] += from[32 + n];
+        LM2GM(from + 32, out + 9 * n, 32);
+        out[9 * n + 8] = other[n];
+      }
+    }""", "turns")
+    x = np.arange(64, dtype=np.int32)
+    out = np.zeros((8, 9), np.int32)
+    dev.launch(kernel, [x, out])
+    for n, row in enumerate(out):
+        np.testing.assert_array_equal(row, [*range(n, n + 8), n + n + n])

@@ -145,8 +145,9 @@ class VectorMemory(wiring.Component):
             ]
         m.d.comb += [
             loads.local.data.eq(self.local.data), loads.sm.rsp.payload.eq(self.sm.rsp.payload),
-            loads.sm.rsp.valid.eq(self.sm.rsp.valid & unit[loads]),
-            stores.sm.rsp.valid.eq(self.sm.rsp.valid & unit[stores]),
+            # Others come for scalar accesses.
+            loads.sm.rsp.valid.eq(self.sm.rsp.valid & active & unit[loads]),
+            stores.sm.rsp.valid.eq(self.sm.rsp.valid & active & unit[stores]),
         ]
 
         # Registers.

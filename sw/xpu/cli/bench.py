@@ -6,6 +6,7 @@ from . import (
     bench_dma_faults,
     bench_launch,
     bench_matmul,
+    bench_op,
     bench_resnet50,
     bench_scratchpad,
     bench_table,
@@ -21,7 +22,7 @@ def add_arguments(parser):
     for name, bench in (("matmul", bench_matmul), ("conv2d", bench_conv2d),
                         ("resnet50", bench_resnet50), ("dma", bench_dma),
                         ("dma-faults", bench_dma_faults),
-                        ("scratchpad", bench_scratchpad), ("launch", bench_launch),
+                        ("scratchpad", bench_scratchpad), ("launch", bench_launch), ("op", bench_op),
                         ("table", bench_table)):
         child = benches.add_parser(name, help=bench.HELP, description=bench.HELP + ".")
         bench.add_arguments(child)

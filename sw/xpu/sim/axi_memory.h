@@ -49,7 +49,7 @@ struct XpuOptions {
   int32_t record_activity;
 };
 struct XpuCounters {
-  uint64_t cycles, read_beats, write_beats, read_bursts, write_bursts, dropped;
+  uint64_t cycles, read_beats, write_beats, read_bursts, write_bursts, dropped, vector_issues;
 };
 // Data beats transferred, and the cycles of the first and the last of them.
 struct XpuBeats {

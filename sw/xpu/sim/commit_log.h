@@ -43,6 +43,13 @@ class CommitLog {
         take(core, words);
   }
 
+  // Rows that the cores' vector arithmetic takes in this cycle.
+  static int issues(const uint32_t* words, int count) {
+    int total = 0;
+    for (int core = 0; core < count; ++core, words += WORDS) total += words[VECTOR] >> 24 & 1;
+    return total;
+  }
+
   // Whether a core stores something at an address in this cycle, and what.
   static bool stores(const uint32_t* words, int count, uint32_t address, uint32_t* value) {
     for (int core = 0; core < count; ++core, words += WORDS)

@@ -26,7 +26,7 @@ struct XpuActivity {
   uint32_t engine, activity;
 };
 }
-static_assert(sizeof(XpuEvent) == 24 && sizeof(XpuActivity) == 16 && sizeof(XpuCounters) == 48 &&
+static_assert(sizeof(XpuEvent) == 24 && sizeof(XpuActivity) == 16 && sizeof(XpuCounters) == 56 &&
               sizeof(XpuBeats) == 24);
 
 namespace {
@@ -239,6 +239,7 @@ class Device {
     memory.sample(*top, counters.cycles);
     recorder.sample(*top, counters.cycles);
     if (log) log->sample(observed());
+    counters.vector_issues += CommitLog::issues(observed(), XPU_CORES);
     edge();
   }
   const uint32_t* observed() const {

@@ -32,7 +32,8 @@ class _Options(ctypes.Structure):
 
 class _Counters(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in
-                ("cycles", "read_beats", "write_beats", "read_bursts", "write_bursts", "dropped")]
+                ("cycles", "read_beats", "write_beats", "read_bursts", "write_bursts", "dropped",
+                 "vector_issues")]
 
 
 _DEVICE, _U32, _U64, _INT = ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_int

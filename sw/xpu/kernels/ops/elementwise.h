@@ -2,13 +2,17 @@
  *   A, B, C      types of the operands in memory, B and C if there are so many
  *   OUT          that of the result
  *   LOAD, STORE  v or i: as floats or integers, m: the result is a mask
- *   RESULT(a)    or (a, b), (a, b, c): the function, with numbers p and q */
+ *   RESULT(a)    or (a, b), (a, b, c): the function, with numbers p and q, of type NUMBER
+ *   STORE_AS     for STORE i: stored as this type, of the size of OUT */
 #include "types.h"
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define STRIP (2 * __riscv_v_fixed_vlen / 8) /* elements of two groups */
-#define AT(n) JOIN(LOAD, _load)
+#ifndef STORE_AS
+#define STORE_AS OUT
+#endif
+#define TO(i) ((STORE_AS *)out + (i))
 #ifdef C
 #define OPERANDS const A *a, const B *b, const C *c
 #define APPLY(i) RESULT(JOIN(LOAD, _load)(a + (i), vl), JOIN(LOAD, _load)(b + (i), vl), JOIN(LOAD, _load)(c + (i), vl))
@@ -20,7 +24,7 @@
 #define APPLY(i) RESULT(JOIN(LOAD, _load)(a + (i), vl))
 #endif
 
-__global__ void elementwise(OPERANDS, OUT *out, int count, float p, float q) {
+__global__ void elementwise(OPERANDS, OUT *out, int count, NUMBER p, NUMBER q) {
   (void)p, (void)q;
   MY_SHARE(count, STRIP, first, last);
   int i = first;
@@ -28,12 +32,12 @@ __global__ void elementwise(OPERANDS, OUT *out, int count, float p, float q) {
   for (; i + STRIP <= last; i += STRIP) { /* two independent groups: each fills the other's waits */
     __auto_type one = APPLY(i);
     __auto_type two = APPLY(i + STRIP / 2);
-    JOIN(STORE, _store)(out + i, one, vl);
-    JOIN(STORE, _store)(out + i + STRIP / 2, two, vl);
+    JOIN(STORE, _store)(TO(i), one, vl);
+    JOIN(STORE, _store)(TO(i + STRIP / 2), two, vl);
   }
   for (; i < last;) {
     const size_t vl = __riscv_vsetvl_e32m4(last - i);
-    JOIN(STORE, _store)(out + i, APPLY(i), vl);
+    JOIN(STORE, _store)(TO(i), APPLY(i), vl);
     i += vl;
   }
 }

@@ -185,10 +185,10 @@ FN v_pow(vf x, vf y, size_t vl) {
   return V(vfmerge_vfm, result, 1.0f, __riscv_vmor_mm_b8(one, minus_one, vl));
 }
 
-FN v_sigmoid(vf x, size_t vl) {
-  vf y = V(vfmin_vf, V(vfneg_v, x), 87.0f);
-  vf one = V(vfadd_vf, v_exp_flushed(y, vl), 1.0f);
-  return v_is_nan_keep(v_reciprocal(one, vl), x, vl);
+FN v_sigmoid(vf x, size_t vl) { /* with e = exp(-|x|): 1 / (1 + e), times e below 0 */
+  vf e = v_exp_flushed(V(vfneg_v, v_abs(x, vl)), vl);
+  vf s = v_reciprocal(V(vfadd_vf, e, 1.0f), vl);
+  return V(vmerge_vvm, s, V(vfmul_vv, s, e), MASK(vmflt_vf, x, 0.0f));
 }
 FN v_silu(vf x, size_t vl) { return V(vfmul_vv, x, v_sigmoid(x, vl)); }
 FN v_tanh(vf x, size_t vl) {
