@@ -127,7 +127,7 @@ def _spelt(kind):
     return " ".join((*(("const",) if plain != target else ()), *plain, "*"))
 
 
-def compile_kernel(source, name, *, path=None, include=(), vlen=128):
+def compile_kernel(source, name, *, path=None, include=(), vlen=128, flags=()):
     """Compile a kernel.
 
     Parameters
@@ -143,6 +143,8 @@ def compile_kernel(source, name, *, path=None, include=(), vlen=128):
         Folders of headers.
     vlen : int
         Bits of a vector register; 0 for cores without vectors.
+    flags : sequence of str
+        Further ones of clang, for the kernel's own text.
 
     Returns
     -------
@@ -159,7 +161,7 @@ def compile_kernel(source, name, *, path=None, include=(), vlen=128):
     language, standard = _LANGUAGES["c" if label.suffix == ".c" else "c++"]
     search = [f"-I{folder}" for folder in (ours, *include, *((label.parent,) if path else ()))]
     system = ("-nostdlibinc", "-isystem", headers) if headers else ()
-    flags = (*_FLAGS, f"-march={_SCALAR}{_VECTOR.format(vlen=vlen) if vlen else ''}",
+    own, flags = flags, (*_FLAGS, f"-march={_SCALAR}{_VECTOR.format(vlen=vlen) if vlen else ''}",
              *(("-mrvv-vector-bits=zvl",) if vlen else ()))
     common = (*clang, *flags, *system, *search)
     library = {file: (ours / file).read_text(encoding="utf-8")
@@ -168,7 +170,7 @@ def compile_kernel(source, name, *, path=None, include=(), vlen=128):
         text = Path(scratch, label.name)
         # Line numbers and names in messages are those of the user's file.
         text.write_text(f'#line 1 "{label}"\n{source}', encoding="utf-8")
-        compiler = (*common, "-x", language, standard)
+        compiler = (*common, *own, "-x", language, standard)
         parameters = _parameters(compiler, text, name)
         loads = ", ".join(f"*({one.type.replace('const ', '')} *)&xpu_arguments[{n}]"
                           if not one.pointer else f"({one.type})xpu_arguments[{n}]"
@@ -182,7 +184,7 @@ def compile_kernel(source, name, *, path=None, include=(), vlen=128):
             f"  (void)xpu_arguments;\n  {name}({loads});\n}}\n", encoding="utf-8")
         # Headers of the user's are part of the text that is hashed, names of folders are not.
         whole = _run((*compiler, "-E", "-P", wrapper), f"cannot compile kernel {name!r}")
-        objects = [_cached(cache.key_of(whole, *flags, *clang), lambda target: _run(
+        objects = [_cached(cache.key_of(whole, *flags, *own, *clang), lambda target: _run(
             (*compiler, "-c", wrapper, "-o", target), f"cannot compile kernel {name!r}"))]
     for file, kind in (("runtime.c", ("-x", "c", "-std=gnu17")),
                        ("print.c", ("-x", "c", "-std=gnu17", "-Wno-double-promotion")),

@@ -60,11 +60,12 @@ class Kernel:
                                 f"{_ARGUMENTS} are possible")
 
     @classmethod
-    def from_source(cls, source, name, *, path=None, include=()):
+    def from_source(cls, source, name, *, path=None, include=(), flags=()):
         """Compile the ``__global__`` function ``name`` of a text in C (or C++, if ``path`` ends
-        in something else than ``.c``). Raises ``CompileError`` with file and line."""
+        in something else than ``.c``), with further ``flags`` of clang. Raises ``CompileError``
+        with file and line."""
         return cls(name, lambda vlen: compile_kernel(source, name, path=path, include=include,
-                                                     vlen=vlen))
+                                                     vlen=vlen, flags=flags))
 
     @classmethod
     def from_file(cls, path, name, *, include=()):

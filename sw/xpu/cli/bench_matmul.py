@@ -5,9 +5,10 @@ import re
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..opening import open_device
 from ..ops import matmul
-from . import products
+from . import bench_gemm, products
 from .figures import report
 
 __all__ = ["HELP", "add_arguments", "measure", "run"]
@@ -24,7 +25,12 @@ def _shape(text):
 def add_arguments(parser):
     parser.add_argument("shape", type=_shape, metavar="MxNxK",
                         help="[M, K] times [K, N]")
-    products.add_common_arguments(parser)
+    products.add_common_arguments(parser, more=("float32",))
+    parser.add_argument("--engine", choices=("tensor", "simd"), default=None,
+                        help="who multiplies float32: the SIMD cores (default), or the tensor "
+                             "unit, as int16; others are always the tensor unit's")
+    parser.add_argument("--resident", action="store_true",
+                        help="float32 with A, B and C in the scratchpad")
 
 
 def operands(args, m, n, k):
@@ -41,6 +47,10 @@ def expected(a, b, scale, out_dtype, terms=1):
 
 def measure(args):
     """Return the figures by name."""
+    if args.dtype == "float32":
+        return bench_gemm.measure(args)
+    if args.resident or args.engine == "simd":
+        raise ArgumentError(f"--resident and --engine simd are for float32, not {args.dtype}")
     m, n, k = (int(size) for size in args.shape.split("x"))
     a, b, scale = operands(args, m, n, k)
     with open_device(args.config, args.platform, memory_latency=args.memory_latency,

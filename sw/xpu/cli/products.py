@@ -15,8 +15,8 @@ DTYPE_NAMES = ("int8", "uint8", "int16", "float16", "bfloat16")
 _MEMORY = 256 << 20
 
 
-def add_common_arguments(parser):
-    parser.add_argument("--dtype", choices=DTYPE_NAMES, default="int8",
+def add_common_arguments(parser, more=()):
+    parser.add_argument("--dtype", choices=(*DTYPE_NAMES, *more), default="int8",
                         help="of both operands (default: %(default)s)")
     parser.add_argument("--out-dtype", choices=tuple(ELEMENT_TYPES), default=None,
                         help="of the result; 8 and 16 bits of integers go through a scale per "

@@ -4,11 +4,17 @@ import itertools
 import math
 from dataclasses import replace
 
-from ..errors import ShapeError
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
 from ..tiling import Problem, ProductShape, Source, plan_product
 from .epilogue import ARGUMENTS, ELEMENT_TYPES, Epilogue, check_operands
+from .move import transpose
 from .scaled import scaled_product
+from .simd.elementwise import add
+from .simd.gemm import product
+from .simd.library import check_operand
 
 __all__ = ["linear", "matmul"]
 
@@ -26,7 +32,8 @@ def matmul(a, b, bias=None, scale=None, zero_point=0, activation=None, out_dtype
     ----------
     a, b : Tensor
         [..., M, K] and [..., K, N]; leading dimensions broadcast as in NumPy. int8 and uint8 in any
-        combination, or both int16, float16, bfloat16, or float32 with ``compute_dtype``.
+        combination, or both int16, float16, bfloat16: on the tensor unit. Both float32: on the SIMD
+        cores, in float32, with no epilogue but a bias; or with ``compute_dtype`` on the tensor unit.
     a_zero_point : int
         Of a's type, 8-bit only.
     b_zero_point : int, Tensor or array
@@ -82,6 +89,8 @@ def _matmul(op, names, a, b, transpose_a, transpose_b, compute_dtype, arguments)
     if compute_dtype is not None:
         return scaled_product(op, names, a, b, compute_dtype, arguments, lambda a, b, arguments:
                               _matmul(op, names, a, b, transpose_a, transpose_b, None, arguments))
+    if isinstance(a, Tensor) and a.dtype.name == "float32":
+        return _float32(op, names, a, b, transpose_a, transpose_b, arguments)
     check_operands(op, (names[0], a), (names[1], b))
     device = a.device
     batch, (m, n, k) = _shapes(op, names, a, b, transpose_a, transpose_b)
@@ -111,6 +120,42 @@ def _matmul(op, names, a, b, transpose_a, transpose_b, compute_dtype, arguments)
                           writes=[out] if maximum is None else [out, maximum],
                           macs=(a.dtype, problem.shape.macs))
     return out if maximum is None else (out, maximum)
+
+
+def _float32(op, names, a, b, transpose_a, transpose_b, arguments):
+    """A product on the SIMD cores, without an epilogue but a bias."""
+    check_operand(f"{op}: {names[0]}", a, ("float32",))
+    check_operand(f"{op}: {names[1]}", b, ("float32",), a.device)
+    bias = arguments.pop("bias", None)
+    for name, value in arguments.items():
+        if value is not None and not (isinstance(value, int) and value == 0) and not (
+                name == "out_dtype" and value in ("float32", np.float32)):
+            raise ArgumentError(f"{op}: {name} must not be given for float32 operands, which the "
+                                f"SIMD cores multiply; apply operators to the result, or choose "
+                                f"compute_dtype='int16'")
+    batch, (m, n, k) = _shapes(op, names, a, b, transpose_a, transpose_b)
+    device = a.device
+    with device._lock:
+        device._check_open()
+        if transpose_a:
+            a = transpose(a, (*range(a.ndim - 2), a.ndim - 1, a.ndim - 2))
+        if transpose_b:
+            b = transpose(b, (*range(b.ndim - 2), b.ndim - 1, b.ndim - 2))
+        out = device.empty((*batch, m, n), a.dtype)
+        strides = [_strides(a.shape[:-2], len(batch), m * k), _strides(b.shape[:-2], len(batch),
+                                                                       k * n),
+                   _strides(batch, len(batch), m * n)]
+        if batch and not any(strides[1]) and a.shape[:-2] == batch:     # one long matrix
+            batch, m = (), m * math.prod(batch)
+        for indices in itertools.product(*map(range, batch)):
+            offsets = [4 * sum(index * size for index, size in zip(indices, stride, strict=False))
+                       for stride in strides]
+            product(device, a, b, out, *(x.address + offset for x, offset in zip(
+                (a, b, out), offsets, strict=True)), m, n, k)
+    if bias is None:
+        return out
+    return add(out, bias if isinstance(bias, Tensor) else device.tensor(
+        np.asarray(bias, np.float32)))
 
 
 def _shapes(op, names, a, b, transpose_a, transpose_b):

@@ -14,6 +14,9 @@ C_TYPES = {"float32": "float", "float16": "_Float16", "bfloat16": "bfloat16_t", 
            "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t",
            "int32": "int32_t", "uint32": "uint32_t"}
 FLOATS = ("float32", "float16", "bfloat16")
+#: Templates whose statements are in the order that suits the vector unit, and the flags that keep it.
+_IN_ORDER = ("gemm",)
+_ORDERED = ("-mllvm", "-enable-misched=false")
 _STACK = 2048           #: bytes of LM that are left for it
 
 
@@ -21,7 +24,8 @@ _STACK = 2048           #: bytes of LM that are left for it
 def _kernel(template, defines):
     lines = [f"#define {name} {value}" for name, value in defines]
     name = "elementwise" if template == "elementwise" else "rows"
-    return Kernel.from_source("\n".join((*lines, f'#include "ops/{template}.h"', "")), name)
+    return Kernel.from_source("\n".join((*lines, f'#include "ops/{template}.h"', "")), name,
+                              flags=_ORDERED if template in _IN_ORDER else ())
 
 
 def kernel_for(config, template, defines):
