@@ -8,7 +8,7 @@
 
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
-#define STRIP (2 * __riscv_v_fixed_vlen / 8) /* elements of two groups */
+#define STRIP (2 * GROUP)
 #ifndef STORE_AS
 #define STORE_AS OUT
 #endif
@@ -28,15 +28,17 @@ __global__ void elementwise(OPERANDS, OUT *out, int count, NUMBER p, NUMBER q) {
   (void)p, (void)q;
   MY_SHARE(count, STRIP, first, last);
   int i = first;
-  const size_t vl = STRIP / 2;
+#if LMUL == 4
+  const size_t vl = GROUP;
   for (; i + STRIP <= last; i += STRIP) { /* two independent groups: each fills the other's waits */
     __auto_type one = APPLY(i);
     __auto_type two = APPLY(i + STRIP / 2);
     JOIN(STORE, _store)(TO(i), one, vl);
     JOIN(STORE, _store)(TO(i + STRIP / 2), two, vl);
   }
+#endif
   for (; i < last;) {
-    const size_t vl = __riscv_vsetvl_e32m4(last - i);
+    const size_t vl = SET_VL(last - i);
     JOIN(STORE, _store)(TO(i), APPLY(i), vl);
     i += vl;
   }

@@ -77,7 +77,7 @@ __global__ void rows(const float *a, const float *b, float *c, int count, int de
         }
       }
     }
-    const size_t vl = __riscv_vsetvl_e32m4(cols - column);
+    const size_t vl = SET_VL(cols - column);
     float *const to = c + row * cols + column;
 #define TILE(n) tile(n, b + column, to, depth, cols, first, vl);
     switch (tall) {

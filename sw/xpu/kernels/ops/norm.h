@@ -1,6 +1,7 @@
 /* Normalisation of rows, in two passes over a row in LM: mean, then variance around it. Before it is
  * included: IN, OUT; LINE; CENTRED if the mean is subtracted; WEIGHT, BIAS if there are some, rows of
  * float32. */
+#define LMUL 8
 #include "rows.h"
 
 __local__ float line[LINE] __attribute__((aligned(64)));
@@ -52,7 +53,6 @@ __global__ void rows(const IN *in, PARAMETERS OUT *out, int count, int cols, flo
     GROUPS(i, vl, cols) {
 #ifdef CENTRED
       vf v = V(vfsub_vf, kept ? v_load(line + i, vl) : v_load(x + i, vl), mean);
-      if (kept) v_store(line + i, v, vl);
 #else
       vf v = v_load(x + i, vl);
       if (kept) v_store(line + i, v, vl);
@@ -61,7 +61,10 @@ __global__ void rows(const IN *in, PARAMETERS OUT *out, int count, int cols, flo
     }
     const float scale = 1.0f / __builtin_sqrtf(fold_sum(total) * inverse + epsilon);
     GROUPS(i, vl, cols) {
-      vf v = kept ? v_load(line + i, vl) : V(vfsub_vf, v_load(x + i, vl), mean);
+      vf v = kept ? v_load(line + i, vl) : v_load(x + i, vl);
+#ifdef CENTRED
+      v = V(vfsub_vf, v, mean);
+#endif
       v = V(vfmul_vf, v, scale);
 #ifdef BIAS
       v = V(vfmadd_vv, v, v_load(weight + i, vl), v_load(bias + i, vl));

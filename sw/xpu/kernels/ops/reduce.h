@@ -27,7 +27,7 @@
   int found = -1;                                                  \
   GROUPS(i, vl, cols) {                                            \
     vf v = v_load((x) + i, vl);                                    \
-    const long n = __riscv_vfirst_m_b8(mask, vl);                  \
+    const long n = R1(vfirst_m, MASKS)(mask, vl);                  \
     if (n >= 0) {                                                  \
       found = i + n;                                               \
       break;                                                       \
@@ -75,7 +75,7 @@ __global__ void rows(const IN *in, OUT *out, int count, int cols, float factor) 
 #if defined(MAX) || defined(MIN)
     result = fold_sum(nan) != 0.0f ? __builtin_nanf("") : result;
 #endif
-    v_store(out + r, __riscv_vfmv_v_f_f32m4(result, 1), 1);
+    v_store(out + r, R1(vfmv_v_f, F32)(result, 1), 1);
   }
 }
 #endif

@@ -8,16 +8,53 @@
 
 #include "xpu_kernel.h"
 
+/* Registers of a group: 4, or 8 where nothing but a chain of operations is in flight, whose rows are then
+ * as many as the latency of one; that leaves four groups, or three if there are masks. */
+#ifndef LMUL
+#define LMUL 4
+#endif
+#if LMUL == 4
+#define F32 f32m4
+#define I32 i32m4
+#define U32 u32m4
+#define F16 f16m2
+#define I16 i16m2
+#define U16 u16m2
+#define I8 i8m1
+#define U8 u8m1
+#define MASKS b8
 typedef vfloat32m4_t vf;
 typedef vint32m4_t vi;
 typedef vbool8_t vm;
+#define SET_VL __riscv_vsetvl_e32m4
+#else
+#define F32 f32m8
+#define I32 i32m8
+#define U32 u32m8
+#define F16 f16m4
+#define I16 i16m4
+#define U16 u16m4
+#define I8 i8m2
+#define U8 u8m2
+#define MASKS b4
+typedef vfloat32m8_t vf;
+typedef vint32m8_t vi;
+typedef vbool4_t vm;
+#define SET_VL __riscv_vsetvl_e32m8
+#endif
+#define GROUP (LMUL * __riscv_v_fixed_vlen / 32) /* elements of a group */
 
+/* Intrinsics of an operation and one type, or two. */
+#define R1_(operation, type) __riscv_##operation##_##type
+#define R1(operation, type) R1_(operation, type)
+#define R_(operation, a, b) __riscv_##operation##_##a##_##b
+#define R(operation, a, b) R_(operation, a, b)
 #define FN static inline __attribute__((always_inline, unused)) vf
-#define V(operation, ...) __riscv_##operation##_f32m4(__VA_ARGS__, vl)
-#define I(operation, ...) __riscv_##operation##_i32m4(__VA_ARGS__, vl)
-#define AS_INT(x) __riscv_vreinterpret_v_f32m4_i32m4(x)
-#define AS_FLOAT(x) __riscv_vreinterpret_v_i32m4_f32m4(x)
-#define MASK(operation, ...) __riscv_##operation##_f32m4_b8(__VA_ARGS__, vl)
+#define V(operation, ...) R1(operation, F32)(__VA_ARGS__, vl)
+#define I(operation, ...) R1(operation, I32)(__VA_ARGS__, vl)
+#define AS_INT(x) R(vreinterpret_v, F32, I32)(x)
+#define AS_FLOAT(x) R(vreinterpret_v, I32, F32)(x)
+#define MASK(operation, ...) R(operation, F32, MASKS)(__VA_ARGS__, vl)
 #define INFINITE __builtin_inff()
 
 /* p x + c. Not fused: the constant would take a register group, of which there are eight. */
@@ -76,6 +113,22 @@ FN v_exp_flushed(vf x, size_t vl) {
   vf p = v_exp_fraction(r, vl);
   p = AS_FLOAT(I(vadd_vv, AS_INT(p), I(vsll_vx, AS_INT(whole), 23)));
   return V(vfmerge_vfm, p, 0.0f, none);
+}
+/* e^x for x <= 0, and 2^-126 for all below -87.3 (NaN stays); no masks, and one group beside x, so that
+ * it suits groups of eight registers. The least is chosen among integers, as which negative floats are
+ * the larger the lower they are. */
+#define AS_UNSIGNED(x) R(vreinterpret_v, I32, U32)(AS_INT(x))
+FN v_exp_below(vf x, size_t vl) {
+  vf z = V(vfmul_vf, x, 0x1.715476p+0f);
+  z = AS_FLOAT(R(vreinterpret_v, U32, I32)(R1(vminu_vx, U32)(AS_UNSIGNED(z), 0xC2FC0000, vl)));
+  vf whole = V(vfadd_vf, z, ROUND_MAGIC);
+  vf r = V(vfsub_vv, z, V(vfsub_vf, whole, ROUND_MAGIC));
+  vf p = v_pair(r, 0x1.3cea88p-7f, 0x1.5bba0ep-10f, vl);
+  p = v_next(p, r, 0x1.c6b752p-5f, vl);
+  p = v_next(p, r, 0x1.ebf9bcp-3f, vl);
+  p = v_next(p, r, 0x1.62e42ap-1f, vl);
+  p = v_next(p, r, 1.0f, vl);
+  return AS_FLOAT(I(vadd_vv, AS_INT(p), I(vsll_vx, AS_INT(whole), 23)));
 }
 /* 2^k for integers -149 - 126 <= k <= 254, in two factors of which each is normal. */
 FN v_scale(vf p, vi k, size_t vl) {
@@ -164,25 +217,25 @@ FN v_pow(vf x, vf y, size_t vl) {
   result = V(vmerge_vvm, result, ends, MASK(vmfeq_vf, a, 0.0f));
   ends = V(vfmerge_vfm, V(vfmv_v_f, 0.0f), INFINITE, y_up);
   result = V(vmerge_vvm, result, ends, MASK(vmfeq_vf, a, INFINITE));
-  vm grows = __riscv_vmxnor_mm_b8(MASK(vmfgt_vf, a, 1.0f), y_up, vl);
+  vm grows = R1(vmxnor_mm, MASKS)(MASK(vmfgt_vf, a, 1.0f), y_up, vl);
   ends = V(vfmerge_vfm, V(vfmv_v_f, 0.0f), INFINITE, grows);
   result = V(vmerge_vvm, result, ends, MASK(vmfeq_vf, size, INFINITE));
   vm is_big = MASK(vmfge_vf, size, 0x1p24f); /* every float from there on is an even integer */
-  vi n = __riscv_vfcvt_rtz_x_f_v_i32m4(y, vl);
-  vm integer = __riscv_vmor_mm_b8(is_big, MASK(vmfeq_vv, V(vfcvt_f_x_v, n), y), vl);
-  vm odd = __riscv_vmandn_mm_b8(__riscv_vmsne_vx_i32m4_b8(I(vand_vx, n, 1), 0, vl), is_big, vl);
-  odd = __riscv_vmand_mm_b8(odd, integer, vl);
-  vm negative = __riscv_vmslt_vx_i32m4_b8(AS_INT(x), 0, vl);
-  vm flips = __riscv_vmand_mm_b8(odd, negative, vl);
+  vi n = R1(vfcvt_rtz_x_f_v, I32)(y, vl);
+  vm integer = R1(vmor_mm, MASKS)(is_big, MASK(vmfeq_vv, V(vfcvt_f_x_v, n), y), vl);
+  vm odd = R1(vmandn_mm, MASKS)(R(vmsne_vx, I32, MASKS)(I(vand_vx, n, 1), 0, vl), is_big, vl);
+  odd = R1(vmand_mm, MASKS)(odd, integer, vl);
+  vm negative = R(vmslt_vx, I32, MASKS)(AS_INT(x), 0, vl);
+  vm flips = R1(vmand_mm, MASKS)(odd, negative, vl);
   result = V(vmerge_vvm, result, V(vfneg_v, result), flips);
-  vm bad = __riscv_vmandn_mm_b8(MASK(vmflt_vf, x, 0.0f), integer, vl);
-  bad = __riscv_vmand_mm_b8(bad, MASK(vmflt_vf, a, INFINITE), vl);
+  vm bad = R1(vmandn_mm, MASKS)(MASK(vmflt_vf, x, 0.0f), integer, vl);
+  bad = R1(vmand_mm, MASKS)(bad, MASK(vmflt_vf, a, INFINITE), vl);
   result = V(vfmerge_vfm, result, __builtin_nanf(""), bad);
-  vm undefined = __riscv_vmor_mm_b8(MASK(vmfne_vv, x, x), MASK(vmfne_vv, y, y), vl);
+  vm undefined = R1(vmor_mm, MASKS)(MASK(vmfne_vv, x, x), MASK(vmfne_vv, y, y), vl);
   result = V(vfmerge_vfm, result, __builtin_nanf(""), undefined);
-  vm one = __riscv_vmor_mm_b8(MASK(vmfeq_vf, x, 1.0f), MASK(vmfeq_vf, y, 0.0f), vl);
-  vm minus_one = __riscv_vmand_mm_b8(MASK(vmfeq_vf, x, -1.0f), MASK(vmfeq_vf, size, INFINITE), vl);
-  return V(vfmerge_vfm, result, 1.0f, __riscv_vmor_mm_b8(one, minus_one, vl));
+  vm one = R1(vmor_mm, MASKS)(MASK(vmfeq_vf, x, 1.0f), MASK(vmfeq_vf, y, 0.0f), vl);
+  vm minus_one = R1(vmand_mm, MASKS)(MASK(vmfeq_vf, x, -1.0f), MASK(vmfeq_vf, size, INFINITE), vl);
+  return V(vfmerge_vfm, result, 1.0f, R1(vmor_mm, MASKS)(one, minus_one, vl));
 }
 
 FN v_sigmoid(vf x, size_t vl) { /* with e = exp(-|x|): 1 / (1 + e), times e below 0 */

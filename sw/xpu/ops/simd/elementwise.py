@@ -63,10 +63,10 @@ def expand(x, shape):
 
 
 # One operand --------------------------------------------------------------------------------------
-def _unary(name, expression, what):
+def _unary(name, expression, what, **defines):
     def operator(x):
         check_operand(f"{name}: x", x, FLOATS)
-        return _elementwise(name, [x], x.dtype, "v", "v", expression)
+        return _elementwise(name, [x], x.dtype, "v", "v", expression, **defines)
 
     operator.__name__ = operator.__qualname__ = name
     operator.__doc__ = (f"Return {what} of every element.\n\n    ``x``: float32, float16 or "
@@ -82,7 +82,7 @@ rsqrt = _unary("rsqrt", "v_rsqrt(a, vl)", "the reciprocal of the square root")
 erf = _unary("erf", "v_erf(a, vl)", "the error function")
 tanh = _unary("tanh", "v_tanh(a, vl)", "the hyperbolic tangent")
 sigmoid = _unary("sigmoid", "v_sigmoid(a, vl)", "``1 / (1 + exp(-x))``")
-gelu = _unary("gelu", "v_gelu(a, vl)", "``x * (1 + erf(x / sqrt(2))) / 2``")
+gelu = _unary("gelu", "v_gelu(a, vl)", "``x * (1 + erf(x / sqrt(2))) / 2``", LMUL=8)
 silu = _unary("silu", "v_silu(a, vl)", "``x * sigmoid(x)``")
 hardswish = _unary("hardswish", "v_hardswish(a, vl)", "``x * clip(x + 3, 0, 6) / 6``")
 relu = _unary("relu", "v_relu(a, vl)", "the larger of it and 0")
