@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from xpu.platforms.native import NativePlatform
-from xpu.sim import cache, model_build
+from xpu.sim import cache, model_build, verilate
 from xpu.sim.progress import Progress
+from xpu_rtl.build.verilog import Design
 
 COPIER = Path(__file__).parent / "copier.sv"
 
@@ -20,7 +21,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.mark.cosim
 def test_what_verilator_says_is_in_the_error(own_cache):
-    with pytest.raises(model_build.BuildError, match="no_such_thing"):
+    with pytest.raises(verilate.BuildError, match="no_such_thing"):
         model_build.build_model("module xpu; assign a = no_such_thing; endmodule", name="x",
                                 bus_bytes=16)
     assert cache.info()["models"] == []
@@ -39,9 +40,9 @@ def test_the_key_covers_everything(own_cache, monkeypatch):
     key("module xpu;  endmodule")
     key(bus_bytes=8)
     key(traced=True)
-    monkeypatch.setattr(model_build, "FAST_FLAGS", ("-O0",))
+    monkeypatch.setattr(verilate, "FAST_FLAGS", ("-O0",))
     key()
-    monkeypatch.setattr(model_build, "VERILATOR_FLAGS", ("--cc",))
+    monkeypatch.setattr(model_build, "VERILATOR_FLAGS", ("-O2",))
     key()
     assert len(set(keys)) == len(keys) - 1
 
@@ -49,12 +50,12 @@ def test_the_key_covers_everything(own_cache, monkeypatch):
 def test_a_known_model_needs_no_verilog(own_cache, monkeypatch):
     emitted = []
 
-    def emit(config, *, gated):
+    def design(config, *, gated):
         assert gated
         emitted.append(config.name)
-        return f"module xpu; /* {config.name} */ endmodule"
+        return Design("", {"xpu": f"module xpu; /* {config.name} */ endmodule"}, {})
 
-    monkeypatch.setattr(model_build.rtl, "emit", emit)
+    monkeypatch.setattr(model_build.rtl, "design", design)
     monkeypatch.setattr(model_build.rtl, "source_digest", lambda config: config.name)
     store = cache.store
     monkeypatch.setattr(cache, "store", lambda key, build, details: store(

@@ -9,7 +9,8 @@ from pathlib import Path
 from ..configs import get_config
 from ..contract import contract, contract_hash
 
-__all__ = ["LINT", "TOP_NAME", "Design", "design", "emit", "metadata", "metadata_text", "source_digest"]
+__all__ = ["LINT", "TOP_NAME", "Design", "design", "emit", "metadata", "metadata_text",
+           "source_digest"]
 
 TOP_NAME = "xpu"
 

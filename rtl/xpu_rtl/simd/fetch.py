@@ -72,7 +72,8 @@ class Fetch(wiring.Component):
         m.d.comb += left.eq(awaited - answer.valid)
         m.d.sync += awaited.eq(left + asked)
         with m.If(self.redirect):
-            m.d.sync += [dropped.eq(left + asked), next_word.eq(self.target[shift:]), pc.eq(self.target)]
+            m.d.sync += [dropped.eq(left + asked), next_word.eq(self.target[shift:]),
+                         pc.eq(self.target)]
         with m.Else():
             with m.If(asked):
                 m.d.sync += next_word.eq(next_word + 1)

@@ -6,8 +6,8 @@ from amaranth.lib.wiring import In, Out
 
 from ..params import XpuConfig
 
-__all__ = ["CoreEvents", "CoreState", "FetchedInstruction", "GmPort", "GmRequest", "InstructionPort",
-           "LateResult", "LocalPort", "LocalRequest", "MemoryRequest", "Retired"]
+__all__ = ["CoreEvents", "CoreState", "FetchedInstruction", "GmPort", "GmRequest",
+           "InstructionPort", "LateResult", "LocalPort", "LocalRequest", "MemoryRequest", "Retired"]
 
 
 class CoreState(enum.Enum, shape=2):

@@ -1,6 +1,8 @@
 """The loads and stores of the vector unit."""
 
-from amaranth import Cat, Module, Mux, Signal
+from types import SimpleNamespace
+
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -18,7 +20,7 @@ __all__ = ["VectorMemory"]
 
 
 class VectorMemory(wiring.Component):
-    """Execute vector loads and stores in order.
+    """Execute vector loads and stores in order; two more may wait here.
 
     Consecutive elements in LM and SM go row by row, whatever their alignment. Everything else goes
     element by element through the scalar pipeline's ``LoadStore``, while that
@@ -40,7 +42,7 @@ class VectorMemory(wiring.Component):
     loading : Out(32 * rows)
         Rows that have yet to be written here.
     reads, writes : Out(32), Out(32)
-        Registers that the instruction here reads, or writes.
+        Registers that the instructions here read, or write.
     write : Out(stream.Signature(RowWrite(config)))
         Rows written.
     local, sm : Out(LocalPort(config)), Out(ScratchpadPort(config))
@@ -86,6 +88,8 @@ class VectorMemory(wiring.Component):
         request = Signal(VectorRequest(config), reset_less=True)
         active, started = Signal(), Signal()
         is_store = request.op.engine == Engine.STORE
+        free = named(m, "free", 1, ~active | self.done)
+        waiting, next_request, begun = self._queue(m, free)
         unit = {loads: named(m, "is_load", 1, ~request.slow & ~is_store),
                 stores: named(m, "is_store", 1, ~request.slow & is_store),
                 elements: request.slow}
@@ -93,13 +97,13 @@ class VectorMemory(wiring.Component):
         begins = named(m, "begins", 1, active & ~started & ~masked
                        & ~(request.slow & self.pending.any()))
         m.d.comb += [
-            self.busy.eq(active), self.storing.eq(is_store), self.tag.eq(request.tag),
-            self.i.ready.eq(~active | self.done),
-            self.reads.eq(Mux(active, request.reads, 0)),
-            self.writes.eq(Mux(active, request.writes, 0)),
+            self.busy.eq(active | waiting[0].valid), self.storing.eq(is_store),
+            self.tag.eq(request.tag),
+            self.reads.eq(Mux(active, request.reads, 0) | waiting[0].reads | waiting[1].reads),
+            self.writes.eq(Mux(active, request.writes, 0) | waiting[0].writes | waiting[1].writes),
         ]
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += [request.eq(self.i.payload), active.eq(1), started.eq(0)]
+        with m.If(begun):
+            m.d.sync += [request.eq(next_request), active.eq(1), started.eq(0)]
         with m.Elif(self.done):
             m.d.sync += active.eq(0)
         with m.Elif(begins):
@@ -158,9 +162,45 @@ class VectorMemory(wiring.Component):
             loads.write.ready.eq(self.write.ready), elements.write.ready.eq(self.write.ready),
         ]
         left = Signal(shape.total)      # rows to come
-        m.d.comb += self.loading.eq(Mux(active, left, 0))
-        with m.If(self.i.valid & self.i.ready):
-            m.d.sync += left.eq(Cat(bit.replicate(shape.rows) for bit in self.i.p.writes))
+        all_rows = [Cat(bit.replicate(shape.rows) for bit in writes) for writes in (
+            waiting[0].writes | waiting[1].writes, next_request.writes)]
+        m.d.comb += self.loading.eq(Mux(active, left, 0) | all_rows[0])
+        with m.If(begun):
+            m.d.sync += left.eq(all_rows[1])
         with m.Elif(loads.write.valid & loads.write.ready):
             m.d.sync += left.eq(left & ~(1 << loads.write.p.row))
         return m
+
+    def _queue(self, m, free):
+        """Instructions that wait for the one before, so that those behind them need not.
+
+        Returns
+        -------
+        ``waiting`` (the first, the second: ``valid``, ``reads`` and ``writes``, 0 of one that is
+        not there), the instruction that is next, and whether it begins.
+        """
+        entries = [Signal(VectorRequest(self._config), name=f"waiting_{n}", reset_less=True)
+                   for n in range(2)]
+        valid = Signal(2, name="waiting_valid")
+        direct, push, pop = (Signal(name=f"queue_{name}") for name in ("direct", "push", "pop"))
+        entered = self.i.payload
+        m.d.comb += [
+            direct.eq(free & ~valid[0]), self.i.ready.eq(direct | ~valid[1]),
+            push.eq(self.i.valid & self.i.ready & ~direct), pop.eq(free & valid[0]),
+        ]
+        following = Signal.like(entered, name="following")
+        m.d.comb += following.eq(Mux(valid[1], entries[1], entered))
+        with m.If(pop):
+            m.d.sync += [entries[0].eq(following), valid.eq(valid[1] | push)]
+        with m.Elif(push):
+            m.d.sync += valid.eq(Cat(Const(1, 1), valid[0]))
+            with m.If(valid[0]):
+                m.d.sync += entries[1].eq(entered)
+            with m.Else():
+                m.d.sync += entries[0].eq(entered)
+        next_request = Signal.like(entered, name="next_request")
+        m.d.comb += next_request.eq(Mux(valid[0], entries[0], entered))
+        waiting = [SimpleNamespace(valid=there, reads=Mux(there, entry.reads, 0),
+                                   writes=Mux(there, entry.writes, 0))
+                   for there, entry in zip(valid, entries, strict=True)]
+        return waiting, next_request, pop | (direct & self.i.valid)

@@ -144,7 +144,7 @@ class VectorUnit(wiring.Component):
                   "storing": self.i.p.op.engine == Engine.STORE}
         ends = {"accessing": 1, "storing": memory.storing}
         for name, kind in enters.items():
-            count = Signal(range(self.DEPTH + 3), name=f"{name}_count")
+            count = Signal(range(self.DEPTH + 5), name=f"{name}_count")
             m.d.sync += count.eq(count + (self.i.valid & self.i.ready & kind)
                                  - (memory.done & ends[name]))
             m.d.comb += getattr(self, name).eq(count != 0)

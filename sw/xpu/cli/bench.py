@@ -22,8 +22,8 @@ def add_arguments(parser):
     for name, bench in (("matmul", bench_matmul), ("conv2d", bench_conv2d),
                         ("resnet50", bench_resnet50), ("dma", bench_dma),
                         ("dma-faults", bench_dma_faults),
-                        ("scratchpad", bench_scratchpad), ("launch", bench_launch), ("op", bench_op),
-                        ("table", bench_table)):
+                        ("scratchpad", bench_scratchpad), ("launch", bench_launch),
+                        ("op", bench_op), ("table", bench_table)):
         child = benches.add_parser(name, help=bench.HELP, description=bench.HELP + ".")
         bench.add_arguments(child)
         child.set_defaults(bench_run=bench.run)

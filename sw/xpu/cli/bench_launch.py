@@ -30,6 +30,9 @@ __global__ void launch(uint32_t *out, int rounds) {
 }
 """
 
+#: Cycles from the start of a core until its first instruction executes (``simd/core.py``).
+_PIPELINE = 6
+
 
 def add_arguments(parser):
     add_device_arguments(parser, platforms=False)
@@ -38,6 +41,7 @@ def add_arguments(parser):
 def measure(args):
     """Return the figures by name.
 
+    ``first_instruction_cycles``: from the doorbell until the cores execute their first instruction;
     ``first_statement_cycles``: from the start of the cores until the slowest of them is in the
     kernel's first statement, behind the start-up code, with a warm instruction cache;
     ``cold_cycles``: likewise with an empty one; ``launch_cycles``: of a whole launch of an empty
@@ -65,7 +69,9 @@ def measure(args):
             dev.launch(empty)
         return {
             "op": "launch", "config": dev.config.name, "cores": dev.config.simd_cores,
-            "memory_latency": args.memory_latency, "first_statement_cycles": firsts[1],
+            "memory_latency": args.memory_latency,
+            "first_instruction_cycles": profile.events[0].begin + _PIPELINE,
+            "first_statement_cycles": firsts[1],
             "cold_cycles": firsts[0], "launch_cycles": profile.cycles,
             "barrier_cycles": int(out[:, 1].max()), "sim_khz": busy / seconds / 1000,
             "exact": bool((out[:, 3] == total).all()),

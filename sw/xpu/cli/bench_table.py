@@ -48,8 +48,14 @@ _SECTIONS = {
         ("bus_utilization", "bus utilisation", "{:.2%}"),
         ("beat_utilization", "of the beats needed", "{:.2%}"),
         ("total_utilization", "from the doorbell", "{:.1%}"), ("exact", "exact", "{}"))),
+    ("bench", "op"): ("Operators of the SIMD cores", (
+        ("cycles", "cycles", "{:,}"), ("cycles_per_element", "per element", "{:.3f}"),
+        ("bus_utilization", "bus utilisation", "{:.1%}"),
+        ("vector_utilization", "vector utilisation", "{:.1%}"),
+        ("max_error", "largest error", "{:.1e}"), ("sim_khz", "kHz", "{:.0f}"))),
     ("bench", "launch"): ("Kernels on the SIMD cores", (
-        ("first_statement_cycles", "start to first statement, cycles", "{:,}"),
+        ("first_instruction_cycles", "doorbell to first instruction, cycles", "{:,}"),
+        ("first_statement_cycles", "start to first statement", "{:,}"),
         ("cold_cycles", "with an empty instruction cache", "{:,}"),
         ("launch_cycles", "empty launch, doorbell to completion", "{:,}"),
         ("barrier_cycles", "barrier", "{:,}"), ("sim_khz", "kHz, all cores busy", "{:.0f}"),

@@ -1,8 +1,8 @@
 """Operators of the SIMD cores with operands and float64 references, for measurements and tests."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 

@@ -32,8 +32,9 @@ def matmul(a, b, bias=None, scale=None, zero_point=0, activation=None, out_dtype
     ----------
     a, b : Tensor
         [..., M, K] and [..., K, N]; leading dimensions broadcast as in NumPy. int8 and uint8 in any
-        combination, or both int16, float16, bfloat16: on the tensor unit. Both float32: on the SIMD
-        cores, in float32, with no epilogue but a bias; or with ``compute_dtype`` on the tensor unit.
+        combination, or both int16, float16, bfloat16: on the tensor unit. Both float32: on the
+        SIMD cores, in float32, with no epilogue but a bias; or with ``compute_dtype`` on the
+        tensor unit.
     a_zero_point : int
         Of a's type, 8-bit only.
     b_zero_point : int, Tensor or array

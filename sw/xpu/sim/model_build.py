@@ -36,8 +36,8 @@ def _recipe(toolchain, bus_bytes, cores, traced):
                *(f"-D{name}={int(traced)}" for name in ("VM_TRACE", "VM_TRACE_FST")))
     verilator = (*VERILATOR_FLAGS, *(TRACE_FLAGS if traced else ()))
     parts = (*harness.values(), rtl.LINT.read_text(encoding="utf-8"), *verilator,
-             *verilate.CXX_FLAGS, *verilate.FAST_FLAGS, *verilate.SLOW_FLAGS, *defines, toolchain.compiler_version,
-             toolchain.verilator_version)
+             *verilate.CXX_FLAGS, *verilate.FAST_FLAGS, *verilate.SLOW_FLAGS, *defines,
+             toolchain.compiler_version, toolchain.verilator_version)
     return harness, verilator, defines, parts
 
 

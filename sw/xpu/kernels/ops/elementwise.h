@@ -3,6 +3,7 @@
  *   OUT          that of the result
  *   LOAD, STORE  v or i: as floats or integers, m: the result is a mask
  *   RESULT(a)    or (a, b), (a, b, c): the function, with numbers p and q, of type NUMBER
+ *   AHEAD        of one operand, the next group is loaded before one is computed
  *   STORE_AS     for STORE i: stored as this type, of the size of OUT */
 #include "types.h"
 
@@ -35,6 +36,17 @@ __global__ void elementwise(OPERANDS, OUT *out, int count, NUMBER p, NUMBER q) {
     __auto_type two = APPLY(i + STRIP / 2);
     JOIN(STORE, _store)(TO(i), one, vl);
     JOIN(STORE, _store)(TO(i + STRIP / 2), two, vl);
+  }
+#endif
+#ifdef AHEAD /* of one operand, the next group is loaded while one is computed */
+  if (i + GROUP <= last) {
+    const size_t vl = GROUP;
+    __auto_type next = JOIN(LOAD, _load)(a + i, vl);
+    for (; i + GROUP <= last; i += GROUP) {
+      __auto_type x = next;
+      next = JOIN(LOAD, _load)(a + (i + 2 * GROUP <= last ? i + GROUP : i), vl);
+      JOIN(STORE, _store)(TO(i), RESULT(x), vl);
+    }
   }
 #endif
   for (; i < last;) {

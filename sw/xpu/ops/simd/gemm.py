@@ -30,8 +30,8 @@ def _depth(config):
 
 
 def _blocks(config, m, n, k):
-    """Rows, columns and depth of the blocks that are in the scratchpad at a time: two of A and B, and
-    two of C."""
+    """Rows, columns and depth of the blocks that are in the scratchpad at a time: two of A and B,
+    and two of C."""
     rows = min(m, 192)
     cols, depth = min(n, config.vlen // 2), min(k, _depth(config))
     while (2 * (_bytes(rows, depth) + _bytes(depth, cols) + _bytes(rows, cols) + _ARGUMENTS)
@@ -106,7 +106,8 @@ def product(device, a, b, out, a_address, b_address, out_address, m, n, k):
             **after(1, _STORED, results - 1 if first == 0 else 0)))
         if first + deep == k:
             commands += dma.copy_nd(dma.sm(at_c), out_address + 4 * (i * n + j), (tall, 4 * wide),
-                                    [4 * wide], [4 * n], **done(_STORED), **after(0, _RUN, step + 1))
+                                    [4 * wide], [4 * n], **done(_STORED),
+                                    **after(0, _RUN, step + 1))
             results += 1
     device.platform.write_memory(block.address, table.reshape(-1).view(np.uint8))
     device.submit(commands, name=f"matmul {m}x{n}x{k} to float32",
@@ -114,8 +115,8 @@ def product(device, a, b, out, a_address, b_address, out_address, m, n, k):
 
 
 def resident_commands(device, a, b, out, m, n, k):
-    """Commands that load A and B, multiply them in one launch, and store C, each when the one before
-    has ended; for measurements of the launch alone."""
+    """Commands that load A and B, multiply them in one launch, and store C, each when the one
+    before has ended; for measurements of the launch alone. ``None`` if they do not fit."""
 
 
     config, semaphores = device.config, device.semaphores

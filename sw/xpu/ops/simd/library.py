@@ -14,7 +14,7 @@ C_TYPES = {"float32": "float", "float16": "_Float16", "bfloat16": "bfloat16_t", 
            "int8": "int8_t", "uint8": "uint8_t", "int16": "int16_t", "uint16": "uint16_t",
            "int32": "int32_t", "uint32": "uint32_t"}
 FLOATS = ("float32", "float16", "bfloat16")
-#: Templates whose statements are in the order that suits the vector unit, and the flags that keep it.
+#: Templates whose statements are in the order that suits the vector unit, and flags that keep it.
 _IN_ORDER = ("gemm",)
 _ORDERED = ("-mllvm", "-enable-misched=false")
 _STACK = 2048           #: bytes of LM that are left for it
