@@ -46,7 +46,7 @@ class Device:
         self.platform, self.config = platform, platform.config
         self._lock = threading.RLock()
         self._closed = False
-        self._profiles = []
+        self._profiles, self._recorders = [], []
         self._kernels = {}      # those in memory
         self._windows = {}      # values of the window registers that were set, by address
         self._allocator = Allocator(platform.memory_bytes)
@@ -202,6 +202,8 @@ class Device:
             sequence = self._work.submit(commands, name, [tensor._block for tensor in writes])
             for tensor in (*reads, *writes):
                 tensor._block.last_use = sequence
+            for recorder in self._recorders:
+                recorder.submitted(self._work.last, dict.fromkeys((*reads, *writes)), macs)
             if macs is not None:
                 for profile in self._profiles:
                     profile._count_macs(*macs)
@@ -349,6 +351,8 @@ class Device:
         events = self.platform.take_trace()
         for profile in self._profiles:
             profile._add_events(events)
+        for recorder in self._recorders:
+            recorder.add_events(events)
 
 
 def _version(value):

@@ -5,7 +5,10 @@ from xpu_rtl.configs import get_config
 from .device import Device
 from .errors import ArgumentError
 
-__all__ = ["open_device"]
+__all__ = ["observers", "open_device"]
+
+#: Called with every device that is opened; for tools.
+observers = []
 
 
 def open_device(config="slice", platform="native", *, memory_latency=20, memory_bytes=256 << 20,
@@ -54,10 +57,13 @@ def open_device(config="slice", platform="native", *, memory_latency=20, memory_
         raise ArgumentError(f"config must be that of the platform, {platform.config.name!r}, "
                             f"not {config!r}")
     try:
-        return Device(platform, timeout_cycles=timeout_cycles)
+        device = Device(platform, timeout_cycles=timeout_cycles)
     except BaseException:
         platform.close()
         raise
+    for observer in observers:
+        observer(device)
+    return device
 
 
 def _make_platform(config, name, memory_bytes, options, **timing):

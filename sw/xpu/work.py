@@ -44,6 +44,8 @@ class Work:
     ----------
     submitted, completed : int
         Sequence numbers of the last operation submitted, and known to be complete (or given up).
+    last : Operation
+        Submitted last.
     semaphores : Semaphores
         Values after all submitted work.
     ring, ring_block : Ring, Block
@@ -56,6 +58,7 @@ class Work:
         self.platform, self.timeout_cycles = platform, timeout_cycles
         self.semaphores = Semaphores(platform.config)
         self.ring, self.ring_block = Ring(platform, block, log2_slots), block
+        self.last = None
         self.submitted = self.completed = 0
         self.seconds = 0.0
         self._after_slice, self._where = after_slice, where
@@ -80,6 +83,7 @@ class Work:
         fence = Command(Opcode.FENCE, sequence=(sequence - self._base) & _MASK, interrupt=1)
         operation = Operation(name, [*commands, fence], sequence, list(writes))
         self.ring.submit(operation)
+        self.last = operation
         self.semaphores.account(commands)
         self.submitted = sequence
         for block in writes:

@@ -6,7 +6,7 @@ import sys
 from .. import __version__
 from ..errors import XpuError
 from ..platforms import PlatformError
-from . import bench, cache, elf, info, verilog
+from . import bench, cache, elf, info, profile, verilog
 
 __all__ = ["main"]
 
@@ -28,7 +28,7 @@ class _Demo:
 
 
 _COMMANDS = {"info": info, "demo": _Demo, "bench": bench, "verilog": verilog, "elf": elf,
-              "cache": cache}
+              "profile": profile, "cache": cache}
 
 
 def _parser():

@@ -9,7 +9,7 @@ from ... import dma
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import DTYPES, Tensor, check_dtype
 from ..arguments import new_tensor
-from .library import C_TYPES, FLOATS, check_operand
+from .library import C_TYPES, FLOATS, check_operand, described
 from .stream import Flow, stream
 
 __all__ = ["abs_", "add", "cast", "clip", "div", "eq", "erf", "exp", "expand", "ge", "gelu", "gt",
@@ -32,7 +32,7 @@ def _elementwise(name, operands, out_dtype, load, store, result, numbers_=(), ty
     defines |= {"OUT": C_TYPES[out.dtype.name], "LOAD": load, "STORE": store,
                 f"RESULT({', '.join(letters)})": result,
                 "NUMBER": "int" if any(isinstance(n, int) for n in numbers_) else "float"}
-    stream(f"{name} to {out!r}", "elementwise", defines, x.size,
+    stream(described(name, x), "elementwise", defines, x.size,
            [Flow(operand, operand.dtype.itemsize) for operand in operands],
            [Flow(out, out.dtype.itemsize)], numbers=(*numbers_, 0, 0)[:2], granule=_GRANULE)
     return out

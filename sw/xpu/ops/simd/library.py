@@ -7,7 +7,7 @@ from ...kernel import Kernel
 from ...tensor import check_dtype
 from ..arguments import check_tensor
 
-__all__ = ["C_TYPES", "FLOATS", "check_operand", "kernel_for", "line_elements"]
+__all__ = ["C_TYPES", "FLOATS", "check_operand", "described", "kernel_for", "line_elements"]
 
 #: Types in C, by that of the elements.
 C_TYPES = {"float32": "float", "float16": "_Float16", "bfloat16": "bfloat16_t", "bool": "bool8_t",
@@ -41,6 +41,11 @@ def kernel_for(config, template, defines):
         raise ArgumentError(f"configuration {config.name!r} has no SIMD cores with vectors, which "
                             "this operator needs")
     return _kernel(template, defines)
+
+
+def described(name, x):
+    """Name of an operation on a tensor, for messages and profiles."""
+    return f"{name} {'x'.join(map(str, x.shape)) or 'scalar'} {x.dtype.name}"
 
 
 def line_elements(config, lines):

@@ -9,7 +9,7 @@ from ...tensor import DTYPES
 from ..arguments import integer
 from ..constant import pad
 from ..move import transpose
-from .library import C_TYPES, FLOATS, check_operand
+from .library import C_TYPES, FLOATS, check_operand, described
 from .stream import Flow, stream
 
 __all__ = ["argmax", "l2_norm", "max_", "mean", "min_", "sum_"]
@@ -65,7 +65,7 @@ def _in_parts(name, x, kind):
 def _rows(name, x, kind, out_dtype, factor=1.0):
     rows, cols = x.shape
     out = x.device.empty((rows,), out_dtype)
-    stream(f"{name} to {out!r}", "reduce",
+    stream(described(name, x), "reduce",
            {"IN": C_TYPES[x.dtype.name], "OUT": C_TYPES[out.dtype.name], kind: 1}, rows,
            [Flow(x, cols * x.dtype.itemsize)], [Flow(out, out.dtype.itemsize)],
            numbers=(cols, *(() if kind == "ARGMAX" else (float(factor),))),

@@ -8,7 +8,7 @@ from ...errors import ArgumentError, ShapeError
 from ..arguments import integer
 from ..move import transpose
 from .elementwise import add, cast, div, exp, log, mul, rsqrt, sub
-from .library import C_TYPES, FLOATS, check_operand, line_elements
+from .library import C_TYPES, FLOATS, check_operand, described, line_elements
 from .reduce import max_, sum_
 from .stream import Flow, TooLarge, stream
 
@@ -32,7 +32,7 @@ def _rows(name, template, x, defines, fixed=(), numbers=()):
     out = x.device.empty(x.shape, x.dtype)
     size = cols * x.dtype.itemsize
     defines = {"IN": C_TYPES[x.dtype.name], "OUT": C_TYPES[x.dtype.name]} | defines
-    stream(f"{name} to {out!r}", template, defines, rows, [Flow(x, size)], [Flow(out, size)],
+    stream(described(name, x), template, defines, rows, [Flow(x, size)], [Flow(out, size)],
            fixed=fixed, numbers=(cols, *numbers), granule=x.device.config.simd_cores)
     return out
 
