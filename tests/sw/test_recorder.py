@@ -67,7 +67,8 @@ def test_the_command_shows_a_script(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "tiny: 3 operations" in text
     assert re.search(r"^matmul 32x32x32 to int32 +2 ", text, re.MULTILINE)
-    assert "bound by tensor" in text
+    assert re.search(r"^- matmul 32x32x32 to int32: [\d,]+ cycles, .* is tensor, busy in", text,
+                     re.MULTILINE)
     trace = json.loads((tmp_path / "out" / "trace.json").read_text())["traceEvents"]
     spans = [event for event in trace if event["ph"] == "X" and event["tid"] == 0]
     assert [event["name"].split()[0] for event in spans] == ["matmul", "matmul", "copy"]
