@@ -133,7 +133,7 @@
 #define XPU_ENGINE_THRESHOLD_VALUE_LSB 0u
 #define XPU_ENGINE_THRESHOLD_VALUE_MASK 0xffffffffu /* ro */
 
-/* Active cycles in which a scratchpad requester was held back by another: 0 activations, 1 weights and parameters, 2 tensor output, 3 DMA writes, 4 DMA reads, 5 SIMD cores. */
+/* Active cycles in which a scratchpad requester was held back by another: 0 activations, 1 weights and parameters, 2 tensor output, 3 DMA writes, 4 DMA reads, 5 and on SIMD cores. */
 #define XPU_SM_STALLS_COUNT 8u
 #define XPU_SM_STALLS_OFFSET(i) (0x280u + 0x4u * (i))
 #define XPU_SM_STALLS_VALUE_LSB 0u

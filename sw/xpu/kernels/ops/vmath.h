@@ -118,9 +118,7 @@ FN v_exp_flushed(vf x, size_t vl) {
  * it suits groups of eight registers. The least is chosen among integers, as which negative floats are
  * the larger the lower they are. */
 #define AS_UNSIGNED(x) R(vreinterpret_v, I32, U32)(AS_INT(x))
-FN v_exp_below(vf x, size_t vl) {
-  vf z = V(vfmul_vf, x, 0x1.715476p+0f);
-  z = AS_FLOAT(R(vreinterpret_v, U32, I32)(R1(vminu_vx, U32)(AS_UNSIGNED(z), 0xC2FC0000, vl)));
+FN v_exp2_chain(vf z, size_t vl) { /* for -126 <= z < 128 */
   vf whole = V(vfadd_vf, z, ROUND_MAGIC);
   vf r = V(vfsub_vv, z, V(vfsub_vf, whole, ROUND_MAGIC));
   vf p = v_pair(r, 0x1.3cea88p-7f, 0x1.5bba0ep-10f, vl);
@@ -129,6 +127,11 @@ FN v_exp_below(vf x, size_t vl) {
   p = v_next(p, r, 0x1.62e42ap-1f, vl);
   p = v_next(p, r, 1.0f, vl);
   return AS_FLOAT(I(vadd_vv, AS_INT(p), I(vsll_vx, AS_INT(whole), 23)));
+}
+FN v_exp_below(vf x, size_t vl) {
+  vf z = V(vfmul_vf, x, 0x1.715476p+0f);
+  z = AS_FLOAT(R(vreinterpret_v, U32, I32)(R1(vminu_vx, U32)(AS_UNSIGNED(z), 0xC2FC0000, vl)));
+  return v_exp2_chain(z, vl);
 }
 /* 2^k for integers -149 - 126 <= k <= 254, in two factors of which each is normal. */
 FN v_scale(vf p, vi k, size_t vl) {
@@ -278,15 +281,19 @@ FN v_erf(vf x, size_t vl) {
   vf y = V(vmerge_vvm, v_sign_of(far, x, vl), near, MASK(vmflt_vf, a, 0.95f));
   return v_is_nan_keep(y, x, vl);
 }
-/* x Phi(x) = max(x, 0) - t q(t), with t = |x| and q(t) = erfc(t / sqrt(2)) / 2 as a power of 2. */
+/* x Phi(x) = max(x, 0) - t q(t), with t = |x| and q(t) = erfc(t / sqrt(2)) / 2 as a power of 2: a chain
+ * with little beside it, for groups of eight registers. */
 FN v_gelu(vf x, size_t vl) {
-  vf a = v_abs(x, vl), t = V(vfmin_vf, a, 5.6f);
-  vf s = V(vfmul_vv, t, t); /* log2(q(t)) */
-  vf q = v_four(t, s, 0.0073354663f, -0.0003886408f, -6.328318e-05f, 9.489444e-06f, vl);
-  q = V(vfmadd_vv, q, V(vfmul_vv, s, s),
-        v_four(t, s, -0.99999994f, -1.1511089f, -0.45916903f, -0.05264762f, vl));
-  vf rest = V(vfmul_vv, t, v_exp2_normal(q, vl));
-  return V(vfmsac_vf, rest, 0.5f, V(vfadd_vv, x, a));
+  vf t = V(vfmin_vf, v_abs(x, vl), 5.6f);
+  vf q = v_pair(t, -6.328318e-05f, 9.489444e-06f, vl);
+  q = v_next(q, t, -0.0003886408f, vl);
+  q = v_next(q, t, 0.0073354663f, vl);
+  q = v_next(q, t, -0.05264762f, vl);
+  q = v_next(q, t, -0.45916903f, vl);
+  q = v_next(q, t, -1.1511089f, vl);
+  q = v_next(q, t, -0.99999994f, vl);
+  vf rest = V(vfmul_vv, t, v_exp2_chain(q, vl));
+  return V(vfmsac_vf, rest, 0.5f, V(vfadd_vv, x, v_abs(x, vl)));
 }
 FN v_clamp(vf x, float low, float high, size_t vl) {
   return v_is_nan_keep(V(vfmin_vf, V(vfmax_vf, x, low), high), x, vl);
