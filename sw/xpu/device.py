@@ -1,5 +1,6 @@
 """A device: its memory, its work, its lock."""
 
+import contextlib
 import gc
 import threading
 
@@ -8,7 +9,14 @@ import numpy as np
 from xpu_rtl.contract import contract_hash
 from xpu_rtl.csr import maps
 
-from .errors import ClosedError, ContractError, DTypeError, LostError, OutOfMemoryError
+from .errors import (
+    ArgumentError,
+    ClosedError,
+    ContractError,
+    DTypeError,
+    LostError,
+    OutOfMemoryError,
+)
 from .kernel import Kernel, LoadedKernel, launch
 from .memory import Allocator
 from .profile import Profile
@@ -314,6 +322,32 @@ class Device:
     def _write_windows(self):
         for offset, value in self._windows.items():
             self.platform.write_register(offset, value)
+
+    # Looking inside ------------------------------------------------------------------------------
+    @contextlib.contextmanager
+    def waves(self, path):
+        """Write an FST file of the signals while the work submitted in the block runs.
+
+        ``with dev.waves("op.fst"): xpu.ops.matmul(a, b)``; entering waits for earlier work, leaving
+        for the work inside. For a device opened with ``traced=True``.
+
+        Raises
+        ------
+        ArgumentError
+            The platform cannot write waves.
+        """
+        if not getattr(self.platform, "traced", False):
+            raise ArgumentError(f"waves: {self!r} cannot write waves; open the device with "
+                                "xpu.open(..., platform='native', traced=True), which builds a "
+                                "model of its own")
+        with self._lock:
+            self.synchronize()
+            self.platform.start_waves(path)
+            try:
+                yield
+                self.synchronize()
+            finally:
+                self.platform.stop_waves()
 
     # Profiles ------------------------------------------------------------------------------------
     def profile(self):

@@ -126,7 +126,7 @@ def _resolve(config, traced, folder):
         return found
     with Progress(f"writing the SystemVerilog of {config.name}"):
         design = rtl.design(config, gated=True)
-    apart = {} if traced or config.simd_cores < 2 else design.shared
+    apart = {} if config.simd_cores < 2 else design.shared
     parts = [Part(part, design.text(part), *ports) for part, ports in apart.items()]
     return build_model(design.text(but=apart), parts=parts, name=config.name,
                        bus_bytes=config.bus_bytes, cores=_cores(config), traced=traced,
