@@ -2,7 +2,7 @@
 
 import functools
 
-from ...errors import ArgumentError, DTypeError
+from ...errors import ArgumentError
 from ...kernel import Kernel
 from ...tensor import check_dtype
 from ..arguments import check_tensor
@@ -58,5 +58,5 @@ def check_operand(name, x, dtypes, device=None):
     check_tensor(name, x, device)
     check_dtype(x.dtype, name, dtypes)
     if x.device.platform.name == "model":
-        raise DTypeError(f"{name}: the functional model has no SIMD cores; open the device with "
-                         "platform='native'")
+        raise ArgumentError(f"{name}: the functional model has no SIMD cores; open the device with "
+                            "platform='native'")
