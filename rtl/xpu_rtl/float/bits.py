@@ -16,30 +16,28 @@ def named(m, name, shape, value):
     return target
 
 
-def maximum(m, name, values):
-    """Largest of unsigned values, in a balanced tree."""
+def _tree(m, name, values, bits, combine):
+    """Combine values in pairs until one is left; ``bits`` more of them hold a result."""
     level = 0
     while len(values) > 1:
         pairs = []
         for n in range(0, len(values) - 1, 2):
             a, b = values[n:n + 2]
-            pairs.append(named(m, f"{name}_{level}_{n}", max(len(a), len(b)), Mux(a > b, a, b)))
+            pairs.append(named(m, f"{name}_{level}_{n}", max(len(a), len(b)) + bits,
+                               combine(a, b)))
         values = [*pairs, *values[len(values) & ~1:]]
         level += 1
     return values[0]
+
+
+def maximum(m, name, values):
+    """Largest of unsigned values, in a balanced tree."""
+    return _tree(m, name, values, 0, lambda a, b: Mux(a > b, a, b))
 
 
 def total_of(m, name, values):
     """Sum of unsigned values, in a balanced tree."""
-    level = 0
-    while len(values) > 1:
-        pairs = []
-        for n in range(0, len(values) - 1, 2):
-            a, b = values[n:n + 2]
-            pairs.append(named(m, f"{name}_{level}_{n}", max(len(a), len(b)) + 1, a + b))
-        values = [*pairs, *values[len(values) & ~1:]]
-        level += 1
-    return values[0]
+    return _tree(m, name, values, 1, lambda a, b: a + b)
 
 
 def first_set(m, name, flags):

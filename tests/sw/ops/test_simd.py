@@ -231,6 +231,36 @@ def test_casts(dev, source):
         np.testing.assert_array_equal(result, expected, err_msg=f"{source} to {target}")
 
 
+@pytest.mark.parametrize("size", [(1, 1, 1), (5, 7, 3), (33, 70, 45), (26, 20, 301)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_products_of_float32(dev, size, transposed):
+    """Small integers: every sum is exact, whatever its order."""
+    (m, n, k), rng = size, np.random.default_rng(10)
+    a, b = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((m, k), (k, n)))
+    flags = {"transpose_a": True, "transpose_b": True} if transposed else {}
+    left, right = (np.ascontiguousarray(x.T) if transposed else x for x in (a, b))
+    result = ops.matmul(dev.tensor(left), dev.tensor(right), **flags).numpy()
+    np.testing.assert_array_equal(result, a @ b)
+
+
+def test_batches_and_bias_of_float32(dev):
+    rng, t = np.random.default_rng(11), dev.tensor
+    a, b = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((3, 2, 5, 9), (2, 9, 6)))
+    np.testing.assert_array_equal(ops.matmul(t(a), t(b)).numpy(), a @ b)
+    np.testing.assert_array_equal(ops.matmul(t(a), t(b[0])).numpy(), a @ b[0])
+    bias = np.arange(6, dtype=np.float32)
+    for given in (t(bias), bias, list(bias)):
+        result = ops.linear(t(a[0]), t(np.ascontiguousarray(b[0].T)), given).numpy()
+        np.testing.assert_array_equal(result, a[0] @ b[0] + bias)
+    x = rng.normal(size=(20, 50)).astype(np.float32)
+    y = rng.normal(size=(50, 30)).astype(np.float32)
+    close(ops.matmul(t(x), t(y)).numpy(), x.astype(np.float64) @ y, 2.0 ** -12)
+    with pytest.raises(xpu.ArgumentError, match="scale must not be given for float32"):
+        ops.matmul(t(x), t(y), scale=2.0)
+    with pytest.raises(xpu.DTypeError, match="b must be float32, not int8"):
+        ops.matmul(t(x), t(y.astype(np.int8)))
+
+
 def test_wrong_arguments(dev):
     t = dev.tensor
     x = t(np.zeros((3, 4), np.float32))

@@ -10,10 +10,10 @@ from xpu_rtl.address_map import CORE_SM_LSB
 from ... import dma
 from ...kernel import launch_command
 from .library import kernel_for, line_elements
+from .turns import LOADED, RUN, STORED, Turns
 
 __all__ = ["product", "resident_commands"]
 
-_LOADED, _RUN, _STORED = range(1, 4)    # semaphores
 _TALL = 6               #: rows of a core's tile, as in gemm.h
 _ALIGN = 64
 _ARGUMENTS = 64
@@ -61,9 +61,7 @@ def product(device, a, b, out, a_address, b_address, out_address, m, n, k):
 
     Blocks of A and B are loaded while the blocks before are multiplied; those of C are stored.
     """
-
-
-    config, semaphores = device.config, device.semaphores
+    config = device.config
     loaded = loaded_kernel(device)
     rows, cols, depth = _blocks(config, m, n, k)
     places, place = [], 0
@@ -73,16 +71,8 @@ def product(device, a, b, out, a_address, b_address, out_address, m, n, k):
             slot.append(place)
             place += size
         places.append(slot)
-    base = {number: semaphores.value(number) for number in (_LOADED, _RUN, _STORED)}
-
-    def after(which, semaphore, count):
-        return {} if count <= 0 else {
-            f"wait{which}_semaphore": semaphore,
-            f"wait{which}_value": base[semaphore] + count & semaphores.mask}
-
-    def done(semaphore):
-        return {"signal0_semaphore": semaphore, "signal0_add": 1}
-
+    turns = Turns(device.semaphores)
+    after, done = turns.after, turns.done
     steps = [(i, j, first) for i, j in itertools.product(range(0, m, rows), range(0, n, cols))
              for first in range(0, k, depth)]
     table = np.zeros((len(steps), _ARGUMENTS // 4), np.uint32)
@@ -93,21 +83,21 @@ def product(device, a, b, out, a_address, b_address, out_address, m, n, k):
         arguments, at_a, at_b, _ = places[step % 2]
         at_c = places[results % 2][3]
         table[step, :7] = _words((at_a, at_b, at_c), tall, deep, wide, first == 0)
-        free = after(0, _RUN, step - 1)
+        free = after(0, RUN, step - 1)
         commands += dma.copy_nd(block.address + step * _ARGUMENTS, dma.sm(arguments), (_ARGUMENTS,),
-                                **done(_LOADED), **free)
+                                **done(LOADED), **free)
         commands += dma.copy_nd(a_address + 4 * (i * k + first), dma.sm(at_a), (tall, 4 * deep),
-                                [4 * k], [4 * deep], **done(_LOADED), **free)
+                                [4 * k], [4 * deep], **done(LOADED), **free)
         commands += dma.copy_nd(b_address + 4 * (first * n + j), dma.sm(at_b), (deep, 4 * wide),
-                                [4 * n], [4 * wide], **done(_LOADED), **free)
+                                [4 * n], [4 * wide], **done(LOADED), **free)
         commands.append(launch_command(
-            loaded, (1 << CORE_SM_LSB) + arguments, config.simd_cores, **done(_RUN),
-            **after(0, _LOADED, 3 * (step + 1)),
-            **after(1, _STORED, results - 1 if first == 0 else 0)))
+            loaded, (1 << CORE_SM_LSB) + arguments, config.simd_cores, **done(RUN),
+            **after(0, LOADED, 3 * (step + 1)),
+            **after(1, STORED, results - 1 if first == 0 else 0)))
         if first + deep == k:
             commands += dma.copy_nd(dma.sm(at_c), out_address + 4 * (i * n + j), (tall, 4 * wide),
-                                    [4 * wide], [4 * n], **done(_STORED),
-                                    **after(0, _RUN, step + 1))
+                                    [4 * wide], [4 * n], **done(STORED),
+                                    **after(0, RUN, step + 1))
             results += 1
     device.platform.write_memory(block.address, table.reshape(-1).view(np.uint8))
     device.submit(commands, name=f"matmul {m}x{n}x{k} to float32",
@@ -117,9 +107,7 @@ def product(device, a, b, out, a_address, b_address, out_address, m, n, k):
 def resident_commands(device, a, b, out, m, n, k):
     """Commands that load A and B, multiply them in one launch, and store C, each when the one
     before has ended; for measurements of the launch alone. ``None`` if they do not fit."""
-
-
-    config, semaphores = device.config, device.semaphores
+    config, turns = device.config, Turns(device.semaphores)
     loaded = loaded_kernel(device)
     at = [_ARGUMENTS]
     for size in (_bytes(m, k), _bytes(k, n), _bytes(m, n)):
@@ -127,15 +115,11 @@ def resident_commands(device, a, b, out, m, n, k):
     if at[-1] > config.sm_bytes or k > _depth(config):
         return None
     block = device.tensor(np.array([_words(at[:3], m, k, n, True) + [0] * 9], np.uint32))
-    base = semaphores.value(_LOADED), semaphores.value(_RUN)
     commands = []
     for source, target, size in ((block.address, 0, _ARGUMENTS), (a.address, at[0], 4 * m * k),
                                  (b.address, at[1], 4 * k * n)):
-        commands += dma.copy_nd(source, dma.sm(target), (size,), signal0_semaphore=_LOADED,
-                                signal0_add=1)
-    commands.append(launch_command(
-        loaded, 1 << CORE_SM_LSB, config.simd_cores, signal0_semaphore=_RUN, signal0_add=1,
-        wait0_semaphore=_LOADED, wait0_value=base[0] + 3 & semaphores.mask))
-    commands += dma.copy_nd(dma.sm(at[2]), out.address, (4 * m * n,), wait0_semaphore=_RUN,
-                            wait0_value=base[1] + 1 & semaphores.mask)
+        commands += dma.copy_nd(source, dma.sm(target), (size,), **turns.done(LOADED))
+    commands.append(launch_command(loaded, 1 << CORE_SM_LSB, config.simd_cores, **turns.done(RUN),
+                                   **turns.after(0, LOADED, 3)))
+    commands += dma.copy_nd(dma.sm(at[2]), out.address, (4 * m * n,), **turns.after(0, RUN, 1))
     return commands, [a, b, block, loaded.memory]

@@ -11,10 +11,10 @@ from ...errors import ArgumentError
 from ...kernel import launch_command
 from ...tensor import Tensor
 from .library import kernel_for
+from .turns import LOADED, RUN, STORED, Turns
 
 __all__ = ["Flow", "TooLarge", "stream"]
 
-_LOADED, _RUN, _STORED = range(1, 4)    # semaphores
 _SLOTS = 2              #: pieces that are in the scratchpad at a time
 _ALIGN = 64
 _ARGUMENTS = 64         #: bytes of a launch's arguments
@@ -98,17 +98,8 @@ def stream(name, template, defines, units, inputs, outputs, *, fixed=(), numbers
 
 
 def _commands(device, loaded, units, inputs, outputs, fixed, numbers, granule):
-    semaphores = device.semaphores
-    base = {number: semaphores.value(number) for number in (_LOADED, _RUN, _STORED)}
-
-    def after(place, semaphore, count):
-        return {} if count <= 0 else {
-            f"wait{place}_semaphore": semaphore,
-            f"wait{place}_value": base[semaphore] + count & semaphores.mask}
-
-    def done(semaphore):
-        return {"signal0_semaphore": semaphore, "signal0_add": 1}
-
+    turns = Turns(device.semaphores)
+    after, done = turns.after, turns.done
     place, fixed_at = 0, []
     for tensor in fixed:
         fixed_at.append(place)
@@ -134,22 +125,22 @@ def _commands(device, loaded, units, inputs, outputs, fixed, numbers, granule):
     block = device.tensor(table)
     commands, loads = [], 0
     for tensor, at in zip(fixed, fixed_at, strict=True):
-        commands += dma.copy_nd(tensor.address, dma.sm(at), (tensor.nbytes,), **done(_LOADED))
+        commands += dma.copy_nd(tensor.address, dma.sm(at), (tensor.nbytes,), **done(LOADED))
         loads += 1
     for n, (first, count) in enumerate(pieces):
         arguments, *places = slots[n % _SLOTS]
-        free = after(0, _RUN, n + 1 - _SLOTS)
+        free = after(0, RUN, n + 1 - _SLOTS)
         sources = [(block.address + n * _ARGUMENTS, arguments, _ARGUMENTS)]
         sources += [(flow.tensor.address + first * flow.bytes, at, count * flow.bytes)
                     for flow, at in zip(inputs, places, strict=False)]
         for source, at, size in sources:
-            commands += dma.copy_nd(source, dma.sm(at), (size,), **done(_LOADED), **free)
+            commands += dma.copy_nd(source, dma.sm(at), (size,), **done(LOADED), **free)
         loads += len(sources)
         commands.append(launch_command(
-            loaded, core + arguments, device.config.simd_cores, **done(_RUN),
-            **after(0, _LOADED, loads), **after(1, _STORED, (n + 1 - _SLOTS) * len(outputs))))
+            loaded, core + arguments, device.config.simd_cores, **done(RUN),
+            **after(0, LOADED, loads), **after(1, STORED, (n + 1 - _SLOTS) * len(outputs))))
         for flow, at in zip(outputs, places[len(inputs):], strict=True):
             commands += dma.copy_nd(dma.sm(at), flow.tensor.address + first * flow.bytes,
-                                    (count * flow.bytes,), **after(0, _RUN, n + 1),
-                                    **done(_STORED))
+                                    (count * flow.bytes,), **after(0, RUN, n + 1),
+                                    **done(STORED))
     return commands, block
