@@ -170,7 +170,9 @@ def test_bad_operands(dev, pair):
     with pytest.raises(xpu.DTypeError, match="matmul: b must be int8 or uint8, not int32"):
         xpu.ops.matmul(a, dev.tensor(np.ones((6, 5), np.int32)))
     with pytest.raises(xpu.DTypeError, match="matmul: a must be int8 or uint8 or int16 or float16 "
-                                             "or bfloat16, not float32"):
+                                             "or bfloat16, not int64"):
+        xpu.ops.matmul(dev.tensor(np.ones((4, 6), np.int64)), b)
+    with pytest.raises(xpu.ArgumentError, match="matmul: a: the functional model has no SIMD"):
         xpu.ops.matmul(dev.tensor(np.ones((4, 6), np.float32)), b)
     with pytest.raises(xpu.ShapeError,
                        match=r"matmul: a must have at least 2 dimensions, not shape \(6,\)"):

@@ -200,6 +200,7 @@ def test_a_long_dot_product_fits_the_smallest_scratchpad():
     assert plan.buffers.total <= config.sm_bytes
 
 
+@pytest.mark.slow
 def test_a_large_kernel_fits_the_smallest_scratchpad():
     """31 x 31 taps of 64 channels: 1 MB of weights for 16 columns."""
     shape = ProductShape(source=Source.IMAGE, height=40, width=40, channels=64, columns=40,
