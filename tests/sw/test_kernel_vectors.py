@@ -184,7 +184,8 @@ def test_scalar_accesses_to_sm_between_rows(dev):
     load from SM."""
     kernel = xpu.Kernel.from_source(HEADER + """
     __global__ void turns(const int *x, int *out) {
-      __shared__ static int from[64], other[8];
+      __shared__ static int from[64];
+      __shared__ static volatile int other[8];
       GM2LM(x, from, 256);
       for (int n = 0; n < 8; ++n) {
         vint32m2_t v = __riscv_vle32_v_i32m2(from + n, 8);
