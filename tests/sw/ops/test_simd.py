@@ -75,6 +75,26 @@ def test_special_values(dev, name, function):
     assert (np.abs(result[finite].astype(np.float64) - expected[finite]) <= 2 * spacing).all()
 
 
+@pytest.mark.parametrize(("name", "ulp"), [
+    ("exp", 2), ("log", 2), ("sqrt", 0.5), ("rsqrt", 2), ("tanh", 2), ("erf", 2), ("sigmoid", 3)])
+def test_ulp(dev, name, ulp):
+    """The bounds of docs/operators.md."""
+    rng = np.random.default_rng(12)
+    x = (np.exp(rng.normal(0, 20, 3000)) if name in ("log", "sqrt", "rsqrt") else np.concatenate(
+        [rng.normal(0, 3, 2000), rng.normal(0, 0.1, 500), rng.uniform(-80, 80, 500)]))
+    x = x.astype(np.float32)
+    result = CASES[name].run(dev.tensor(x)).numpy().astype(np.float64)
+    expected = CASES[name].reference(x.astype(np.float64))
+    spacing = np.spacing(np.abs(expected.astype(np.float32))).astype(np.float64)
+    assert (np.abs(result - expected) <= ulp * spacing).all()
+
+
+def test_gelu_bound(dev):
+    x = np.random.default_rng(13).normal(0, 3, 3000).astype(np.float32)
+    error = np.abs(ops.gelu(dev.tensor(x)).numpy() - CASES["gelu"].reference(x.astype(np.float64)))
+    assert (error <= 2.0 ** -22 * np.maximum(np.abs(x), 1)).all()
+
+
 def test_tails(dev):
     x = np.array([-np.inf, -1e30, -90, 90, 1e30, np.inf, np.nan], np.float32)
     np.testing.assert_array_equal(ops.sigmoid(dev.tensor(x)).numpy(),

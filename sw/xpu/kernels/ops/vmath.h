@@ -59,11 +59,8 @@ typedef vbool4_t vm;
 
 /* p x + c. Not fused: the constant would take a register group, of which there are eight. */
 FN v_next(vf p, vf x, float c, size_t vl) { return V(vfadd_vf, V(vfmul_vv, p, x), c); }
-/* c + d x, and c + d x + (e + f x) s with s = x^2. */
+/* c + d x. */
 FN v_pair(vf x, float c, float d, size_t vl) { return V(vfadd_vf, V(vfmul_vf, x, d), c); }
-FN v_four(vf x, vf s, float c, float d, float e, float f, size_t vl) {
-  return V(vfmacc_vv, v_pair(x, c, d, vl), s, v_pair(x, e, f, vl));
-}
 FN v_is_nan_keep(vf result, vf x, size_t vl) {
   return V(vmerge_vvm, result, x, MASK(vmfne_vv, x, x));
 }
