@@ -22,7 +22,7 @@ HARNESS = ("harness.cpp", "axi_memory.h", "commit_log.h")
 VERILATOR_FLAGS = ("-O3", "--no-assert", "--x-assign", "fast", "--x-initial", "unique",
                    "--output-split", "12000", "-Wall", "--quiet")
 #: Signals that waves show are not split, so that a vector of which one part follows from another
-#: looks like a loop; models without waves, and `make check`, hold all configurations to having none.
+#: looks like a loop; models without waves, and `make check`, hold configurations to having none.
 TRACE_FLAGS = ("--trace-fst", "--trace-structs", "-Wno-UNOPTFLAT")
 DEFINES = ("-DVM_COVERAGE=0", "-DVM_SC=0", "-DVM_TIMING=0", "-DVM_TRACE_VCD=0", "-DVM_TRACE_SAIF=0",
            "-DVL_USER_FATAL", "-DVL_USER_STOP", "-DVL_USER_FINISH")
